@@ -1,0 +1,32 @@
+#![doc = include_str!("../README.md")]
+
+pub mod application;
+pub mod authorize;
+pub mod client;
+pub mod error;
+pub mod grant;
+pub mod keys;
+pub mod pkce;
+pub mod port;
+pub mod secret;
+pub mod tenant;
+pub mod token;
+pub mod verifier;
+
+pub use application::Application;
+pub use authorize::{AuthorizeRequest, LogoutRequest};
+pub use client::{Auth0Client, ClientSettings};
+pub use error::{Error, ErrorCode, Refusal};
+pub use grant::Grant;
+pub use pkce::{CodeChallenge, random_urlsafe};
+pub use port::{AuthenticationApi, ChangePassword};
+pub use secret::{
+    AccessToken, AuthorizationCode, ClientSecret, CodeVerifier, IdToken, LogoutToken, MfaToken,
+    Password, RefreshToken,
+};
+pub use tenant::{Tenant, TenantError};
+pub use token::TokenSet;
+pub use verifier::{
+    IdTokenClaims, IdTokenExpectations, LogoutClaims, SigningAlgorithm, TokenFault, TokenVerifier,
+    VerifyError,
+};
