@@ -1,1 +1,3 @@
-#![doc = "…"]
+#![doc = include_str!("../README.md")]
+
+pub mod config;

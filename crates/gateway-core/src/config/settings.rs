@@ -1,0 +1,109 @@
+//! What the environment says, as typed values.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use secrecy::SecretString;
+
+/// The environment. Each field names its variable and default.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// `LOG_LEVEL`: `trace`, `debug`, `info` (default), `warn` or `error`.
+    pub log_level: String,
+    /// `HTTP_HOST`: address to listen on; `0.0.0.0` by default.
+    pub http_host: IpAddr,
+    /// `HTTP_PORT`: 8080 by default; 0 lets the system choose.
+    pub http_port: u16,
+    /// `SERVICE_PREFIX`: path before all routes but `/-/`; empty, or `/x` without a trailing slash.
+    pub service_prefix: String,
+    /// `SERVICE_VERSION`: shown by the status routes; the package's own by default.
+    pub service_version: String,
+    /// `SERVICE_CONFIG_PATH` and `SERVICE_CONFIG_FILE_NAME` (without `.json`).
+    pub config_file: PathBuf,
+    /// `SESSION_DURATION_SECONDS`: 86400 by default.
+    pub session_duration: Duration,
+    /// `SESSION_IDLE_SECONDS`: none by default.
+    pub session_idle: Option<Duration>,
+    /// `SESSION_SCOPE`: prefixes every key in the store.
+    pub session_scope: Option<String>,
+    /// `SESSION_STORE`: `redis` when `REDIS_HOSTS` is set, else `embedded`.
+    pub session_store: StoreKind,
+    /// `SESSION_STORE_PATH`: `sessions.redb` by default.
+    pub session_store_path: PathBuf,
+    /// `REFRESH_GRACE_SECONDS`: 30 by default.
+    pub refresh_grace: Duration,
+    /// `ID_TOKEN_LEEWAY_SECONDS`: how far clocks may differ, 60 by default, at most 300.
+    pub id_token_leeway: Duration,
+    /// `REDIS_*`, when `REDIS_HOSTS` is set.
+    pub redis: Option<RedisSettings>,
+    /// `ORIGINAL_PROTOCOL_HEADER`: lower-case name of the header with the protocol the browser used.
+    pub original_protocol_header: Option<String>,
+    /// `TRUSTED_PROXIES`: nobody by default.
+    pub trusted_proxies: Vec<IpNet>,
+    /// `MANAGEMENT_API_KEYS`: comma list.
+    pub management_api_keys: Vec<SecretString>,
+    /// `MANAGEMENT_HTTP_PORT`, `MANAGEMENT_ACCESS`.
+    pub management_access: ManagementAccess,
+    /// `REQUEST_TIMEOUT_SECONDS`: 30 by default.
+    pub request_timeout: Duration,
+    /// `UPSTREAM_TIMEOUT_SECONDS`: 10 by default.
+    pub upstream_timeout: Duration,
+    /// `HEADER_TIMEOUT_SECONDS`: 10 by default.
+    pub header_timeout: Duration,
+    /// `MAX_BODY_BYTES`: 1 MiB by default.
+    pub max_body_bytes: usize,
+    /// `IMPORT_MAX_BYTES`: 100 MiB by default.
+    pub import_max_bytes: u64,
+    /// `DELAY_SHUTDOWN_SECONDS`: 10 by default.
+    pub delay_shutdown: Duration,
+}
+
+/// Where sessions live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names are the variable's own values")]
+pub enum StoreKind {
+    Memory,
+    Embedded,
+    Redis,
+}
+
+/// Who may reach the routes that administer the tenant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ManagementAccess {
+    /// On the main listener, for holders of one of the keys; on a loopback address without keys, for
+    /// everybody.
+    MainListener,
+    /// On a listener of their own (`MANAGEMENT_HTTP_PORT`).
+    OwnListener(u16),
+    /// On the main listener, for everybody (`MANAGEMENT_ACCESS=open`): something in front protects them.
+    Open,
+}
+
+/// How Redis is reached.
+#[derive(Clone, Debug)]
+pub struct RedisSettings {
+    /// `REDIS_HOSTS`: host and port, 6379 by default.
+    pub hosts: Vec<(String, u16)>,
+    /// `REDIS_MODE`.
+    pub mode: RedisMode,
+    /// `REDIS_USERNAME`.
+    pub username: Option<String>,
+    /// `REDIS_PASSWORD`.
+    pub password: Option<SecretString>,
+}
+
+/// Kind of Redis deployment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RedisMode {
+    /// `normal`: one server.
+    Normal,
+    /// `sentinel`, with `REDIS_MASTER_NAME`.
+    Sentinel {
+        /// Name of the primary.
+        master_name: String,
+    },
+    /// `cluster`.
+    Cluster,
+}
