@@ -65,7 +65,9 @@ impl Error {
 }
 
 /// Auth0's refusal: `{"error":…,"error_description":…}` or one of its older shapes.
-#[derive(Clone, Debug)]
+///
+/// Neither `Debug` nor `Display` shows the description.
+#[derive(Clone)]
 pub struct Refusal {
     /// The HTTP status.
     pub status: u16,
@@ -82,12 +84,22 @@ pub struct Refusal {
 impl fmt::Display for Refusal {
     // The description may name a person: it is for the answer, not for logs.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} (status {})", self.code.as_str(), self.status)
+        write!(f, "{} (status {})", self.code.loggable(), self.status)
+    }
+}
+
+impl fmt::Debug for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Refusal")
+            .field("status", &self.status)
+            .field("code", &self.code)
+            .field("mfa_token", &self.mfa_token)
+            .finish_non_exhaustive()
     }
 }
 
 /// Error codes of the token endpoint (RFC 6749, section 5.2, and Auth0's own).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 #[expect(missing_docs, reason = "the names are the wire's own")]
 pub enum ErrorCode {
@@ -110,6 +122,30 @@ pub enum ErrorCode {
 }
 
 impl ErrorCode {
+    /// Reads a code.
+    #[must_use]
+    pub fn from_wire(code: &str) -> Self {
+        [
+            Self::AccessDenied,
+            Self::InvalidClient,
+            Self::InvalidGrant,
+            Self::InvalidRequest,
+            Self::InvalidScope,
+            Self::InvalidUserPassword,
+            Self::MfaRequired,
+            Self::PasswordLeaked,
+            Self::RequiresVerification,
+            Self::TooManyAttempts,
+            Self::TooManyRequests,
+            Self::Unauthorized,
+            Self::UnauthorizedClient,
+            Self::UnsupportedGrantType,
+        ]
+        .into_iter()
+        .find(|known| known.as_str() == code)
+        .unwrap_or_else(|| Self::Other(code.to_owned()))
+    }
+
     /// The code as the wire spells it.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -130,5 +166,23 @@ impl ErrorCode {
             Self::UnsupportedGrantType => "unsupported_grant_type",
             Self::Other(code) => code,
         }
+    }
+
+    /// The code, unless it is no code: some old answers put a sentence there, which may quote
+    /// what the person typed.
+    fn loggable(&self) -> &str {
+        let code = self.as_str();
+        let is_code = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.:".contains(&byte);
+        if code.len() <= 64 && code.bytes().all(is_code) {
+            code
+        } else {
+            "a text in place of a code"
+        }
+    }
+}
+
+impl fmt::Debug for ErrorCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.loggable())
     }
 }

@@ -12,6 +12,7 @@ pub mod secret;
 pub mod tenant;
 pub mod token;
 pub mod verifier;
+mod wire;
 
 pub use application::Application;
 pub use authorize::{AuthorizeRequest, LogoutRequest};

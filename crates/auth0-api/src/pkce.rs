@@ -1,5 +1,9 @@
 //! Random values and the PKCE challenge (RFC 7636).
 
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
 use crate::CodeVerifier;
 
 /// The `S256` challenge of a verifier (RFC 7636, section 4.2). No secret: it travels in a URL.
@@ -24,9 +28,18 @@ impl CodeVerifier {
     }
 
     /// The challenge that `/authorize` wants for this verifier.
+    ///
+    /// ```
+    /// # use auth0_api::CodeVerifier;
+    /// // The example of RFC 7636, appendix B.
+    /// let verifier = CodeVerifier::new("dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk");
+    /// let challenge = verifier.challenge();
+    /// assert_eq!(challenge.as_str(), "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM");
+    /// ```
     #[must_use]
     pub fn challenge(&self) -> CodeChallenge {
-        todo!()
+        let hash = digest(&SHA256, self.expose().as_bytes());
+        CodeChallenge(URL_SAFE_NO_PAD.encode(hash))
     }
 }
 
@@ -35,5 +48,7 @@ impl CodeVerifier {
 /// # Errors
 /// [`getrandom::Error`] when the system has no randomness to give.
 pub fn random_urlsafe() -> Result<String, getrandom::Error> {
-    todo!()
+    let mut bits = [0_u8; 32];
+    getrandom::fill(&mut bits)?;
+    Ok(URL_SAFE_NO_PAD.encode(bits))
 }

@@ -3,10 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::DecodingKey;
 use serde_json::{Map, Value};
+use subtle::ConstantTimeEq;
 use time::OffsetDateTime;
 
+use crate::keys::KeyCache;
 use crate::{Application, AuthenticationApi, Error, IdToken, LogoutToken, Tenant};
+
+/// How far clocks may differ, unless set otherwise.
+const DEFAULT_LEEWAY: Duration = Duration::from_secs(60);
 
 /// Checks signed tokens against a tenant's keys, which it caches.
 ///
@@ -14,9 +22,8 @@ use crate::{Application, AuthenticationApi, Error, IdToken, LogoutToken, Tenant}
 /// every 30 s; keys stay usable while Auth0 is away.
 #[derive(Debug)]
 pub struct TokenVerifier {
-    #[expect(dead_code, reason = "skeleton")]
     api: Arc<dyn AuthenticationApi>,
-    #[expect(dead_code, reason = "skeleton")]
+    keys: KeyCache,
     leeway: Duration,
 }
 
@@ -41,6 +48,24 @@ impl SigningAlgorithm {
             "PS256" => Some(Self::Ps256),
             "HS256" => Some(Self::Hs256),
             _ => None,
+        }
+    }
+
+    /// The JOSE name (RFC 7518, section 3.1).
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Rs256 => "RS256",
+            Self::Ps256 => "PS256",
+            Self::Hs256 => "HS256",
+        }
+    }
+
+    const fn jose(self) -> jsonwebtoken::Algorithm {
+        match self {
+            Self::Rs256 => jsonwebtoken::Algorithm::RS256,
+            Self::Ps256 => jsonwebtoken::Algorithm::PS256,
+            Self::Hs256 => jsonwebtoken::Algorithm::HS256,
         }
     }
 }
@@ -91,7 +116,8 @@ pub enum VerifyError {
     /// The token breaks a rule. Nothing to retry.
     #[error("the token is not valid: {0}")]
     Invalid(#[from] TokenFault),
-    /// The keys could not be fetched and none are cached.
+    /// The keys could not be fetched, and none that are cached is the one the token names. The
+    /// token may well be valid.
     #[error("the signing keys are not available")]
     KeysUnavailable(#[source] Error),
 }
@@ -144,25 +170,36 @@ pub enum TokenFault {
     LogoutEvent,
 }
 
+/// Longest token that is looked at, in bytes. Auth0 caps custom claims at 100 KB.
+const MAX_TOKEN_BYTES: usize = 256 * 1024;
+/// Latest time claim that is believed: the end of the year 9999.
+const MAX_TIME: i64 = 253_402_300_799;
+/// The event that makes a logout token (OpenID Connect Back-Channel Logout, section 2.4).
+const LOGOUT_EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
+
 impl TokenVerifier {
     /// A verifier with an empty key cache and a leeway of 60 s.
     #[must_use]
-    pub fn new(_api: Arc<dyn AuthenticationApi>) -> Self {
-        todo!()
+    pub fn new(api: Arc<dyn AuthenticationApi>) -> Self {
+        Self {
+            api,
+            keys: KeyCache::default(),
+            leeway: DEFAULT_LEEWAY,
+        }
     }
 
     /// Sets how far clocks may differ.
     #[must_use]
-    pub fn with_leeway(self, _leeway: Duration) -> Self {
-        todo!()
+    pub fn with_leeway(self, leeway: Duration) -> Self {
+        Self { leeway, ..self }
     }
 
     /// Makes sure keys of the tenant are cached, so that a token that follows can be checked.
     ///
     /// # Errors
     /// As the fetch, when nothing is cached.
-    pub async fn prepare(&self, _tenant: &Tenant) -> Result<(), Error> {
-        todo!()
+    pub async fn prepare(&self, tenant: &Tenant) -> Result<(), Error> {
+        self.keys.get(&*self.api, tenant, |_| true).await.map(drop)
     }
 
     /// Checks an ID token (OpenID Connect Core, section 3.1.3.7; Auth0 "Validate ID Tokens").
@@ -172,12 +209,54 @@ impl TokenVerifier {
     /// nothing can be said.
     pub async fn id_token(
         &self,
-        _application: &Application,
-        _id_token: &IdToken,
-        _expected: IdTokenExpectations<'_>,
-        _now: OffsetDateTime,
+        application: &Application,
+        id_token: &IdToken,
+        expected: IdTokenExpectations<'_>,
+        now: OffsetDateTime,
     ) -> Result<IdTokenClaims, VerifyError> {
-        todo!()
+        let claims = self
+            .signed(application, id_token.expose(), expected.algorithms)
+            .await?;
+        let now = now.unix_timestamp();
+        self.common(application, &claims, now)?;
+        let subject = text(&claims, "sub")
+            .filter(|sub| !sub.is_empty())
+            .ok_or(TokenFault::Subject)?;
+        if expected.subject.is_some_and(|wanted| wanted != subject) {
+            return Err(TokenFault::Subject.into());
+        }
+        if let Some(nonce) = expected.nonce {
+            let given = text(&claims, "nonce").ok_or(TokenFault::Nonce)?;
+            if !bool::from(given.as_bytes().ct_eq(nonce.as_bytes())) {
+                return Err(TokenFault::Nonce.into());
+            }
+        }
+        if let Some(max_age) = expected.max_age {
+            let signed_in_at = instant(&claims, "auth_time").ok_or(TokenFault::AuthTime)?;
+            let until = signed_in_at
+                .saturating_add_unsigned(max_age)
+                .saturating_add(self.leeway());
+            if until < now {
+                return Err(TokenFault::AuthTime.into());
+            }
+        }
+        if let Some(wanted) = expected.organization {
+            let same = if wanted.starts_with("org_") {
+                text(&claims, "org_id") == Some(wanted)
+            } else {
+                text(&claims, "org_name")
+                    .is_some_and(|name| name.to_lowercase() == wanted.to_lowercase())
+            };
+            if !same {
+                return Err(TokenFault::Organization.into());
+            }
+        }
+        let (subject, sid) = (subject.to_owned(), text(&claims, "sid").map(str::to_owned));
+        Ok(IdTokenClaims {
+            subject,
+            sid,
+            all: claims,
+        })
     }
 
     /// Checks a logout token (OpenID Connect Back-Channel Logout, section 2.6).
@@ -186,11 +265,144 @@ impl TokenVerifier {
     /// As [`Self::id_token`]. Replay of `jti` is the caller's to refuse.
     pub async fn logout_token(
         &self,
-        _application: &Application,
-        _logout_token: &LogoutToken,
-        _algorithms: &[SigningAlgorithm],
-        _now: OffsetDateTime,
+        application: &Application,
+        logout_token: &LogoutToken,
+        algorithms: &[SigningAlgorithm],
+        now: OffsetDateTime,
     ) -> Result<LogoutClaims, VerifyError> {
-        todo!()
+        let claims = self
+            .signed(application, logout_token.expose(), algorithms)
+            .await?;
+        let expires_at = self.common(application, &claims, now.unix_timestamp())?;
+        let event = claims
+            .get("events")
+            .and_then(|events| events.get(LOGOUT_EVENT));
+        let present = |name| {
+            text(&claims, name)
+                .filter(|value| !value.is_empty())
+                .map(str::to_owned)
+        };
+        let (subject, sid) = (present("sub"), present("sid"));
+        let is_logout = event.is_some_and(Value::is_object)
+            && !claims.contains_key("nonce")
+            && (subject.is_some() || sid.is_some());
+        let jti = present("jti")
+            .filter(|_| is_logout)
+            .ok_or(TokenFault::LogoutEvent)?;
+        let expires_at =
+            OffsetDateTime::from_unix_timestamp(expires_at.saturating_add(self.leeway()))
+                .map_err(|_| TokenFault::Expired)?;
+        Ok(LogoutClaims {
+            subject,
+            sid,
+            jti,
+            expires_at,
+        })
     }
+
+    /// Algorithm and signature. Nothing in the payload is believed before.
+    async fn signed(
+        &self,
+        application: &Application,
+        token: &str,
+        accepted: &[SigningAlgorithm],
+    ) -> Result<Map<String, Value>, VerifyError> {
+        if token.len() > MAX_TOKEN_BYTES {
+            return Err(TokenFault::Malformed.into());
+        }
+        let (message, signature) = token.rsplit_once('.').ok_or(TokenFault::Malformed)?;
+        let (header, payload) = message.split_once('.').ok_or(TokenFault::Malformed)?;
+        let header = object(header).ok_or(TokenFault::Malformed)?;
+        let claims = object(payload).ok_or(TokenFault::Malformed)?;
+        let accepted = if accepted.is_empty() {
+            &[SigningAlgorithm::Rs256]
+        } else {
+            accepted
+        };
+        let algorithm = text(&header, "alg")
+            .and_then(SigningAlgorithm::from_name)
+            .filter(|algorithm| accepted.contains(algorithm))
+            .ok_or(TokenFault::Algorithm)?;
+        // An extension that must be understood (RFC 7515, section 4.1.11): we know none.
+        if header.contains_key("crit") {
+            return Err(TokenFault::Malformed.into());
+        }
+        let verify = |key: &DecodingKey| {
+            jsonwebtoken::crypto::verify(signature, message.as_bytes(), key, algorithm.jose())
+                .unwrap_or(false)
+        };
+        let holds = if algorithm == SigningAlgorithm::Hs256 {
+            verify(&DecodingKey::from_secret(
+                application.client_secret.expose().as_bytes(),
+            ))
+        } else {
+            let kid = text(&header, "kid");
+            let keys = self
+                .keys
+                .get(&*self.api, &application.tenant, |keys| {
+                    keys.find(kid, algorithm).is_some()
+                })
+                .await
+                .map_err(VerifyError::KeysUnavailable)?;
+            verify(keys.find(kid, algorithm).ok_or(TokenFault::UnknownKey)?)
+        };
+        if holds {
+            Ok(claims)
+        } else {
+            Err(TokenFault::Signature.into())
+        }
+    }
+
+    /// Issuer, audience, authorized party, expiry and issue time. Gives the expiry.
+    fn common(
+        &self,
+        application: &Application,
+        claims: &Map<String, Value>,
+        now: i64,
+    ) -> Result<i64, TokenFault> {
+        if text(claims, "iss") != Some(application.tenant.issuer()) {
+            return Err(TokenFault::Issuer);
+        }
+        let client_id = application.client_id.as_str();
+        let several = match claims.get("aud") {
+            Some(Value::String(audience)) if audience == client_id => false,
+            Some(Value::Array(audiences)) if audiences.iter().any(|aud| aud == client_id) => {
+                audiences.len() > 1
+            }
+            _ => return Err(TokenFault::Audience),
+        };
+        match claims.get("azp") {
+            None if several => return Err(TokenFault::AuthorizedParty),
+            Some(party) if party != client_id => return Err(TokenFault::AuthorizedParty),
+            _ => {}
+        }
+        let expires_at = instant(claims, "exp").ok_or(TokenFault::Expired)?;
+        if expires_at.saturating_add(self.leeway()) <= now {
+            return Err(TokenFault::Expired);
+        }
+        // An issue time ahead of our clock is no fault: clocks differ.
+        instant(claims, "iat").ok_or(TokenFault::IssuedAt)?;
+        Ok(expires_at)
+    }
+
+    fn leeway(&self) -> i64 {
+        i64::try_from(self.leeway.as_secs()).unwrap_or(i64::MAX)
+    }
+}
+
+fn object(part: &str) -> Option<Map<String, Value>> {
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).ok()?).ok()
+}
+
+fn text<'a>(claims: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
+    claims.get(name).and_then(Value::as_str)
+}
+
+/// A time claim: a whole number of seconds in a sane range. A text, a fraction or 1e300 is as good as
+/// none, and none is a fault.
+fn instant(claims: &Map<String, Value>, name: &str) -> Option<i64> {
+    claims
+        .get(name)?
+        .as_i64()
+        .filter(|seconds| (0..=MAX_TIME).contains(seconds))
 }
