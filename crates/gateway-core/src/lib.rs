@@ -1,3 +1,19 @@
 #![doc = include_str!("../README.md")]
 
 pub mod config;
+pub mod connection;
+pub mod cookies;
+pub mod error;
+pub mod gateway;
+pub mod profile;
+pub mod redirect;
+pub mod refresh;
+pub mod sign_in;
+
+mod client_selection;
+mod login_state;
+mod refusal;
+mod sign_out;
+
+pub use error::Error;
+pub use gateway::{Caller, Gateway, Parts};
