@@ -62,6 +62,8 @@ impl Clients {
         if !bool::from(found) {
             return None;
         }
-        self.api_keys.get(usize::try_from(index).ok()?).map(|key| &key.client)
+        self.api_keys
+            .get(usize::try_from(index).ok()?)
+            .map(|key| &key.client)
     }
 }

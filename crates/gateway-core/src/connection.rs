@@ -8,14 +8,18 @@ use crate::config::Client;
 ///
 /// # Errors
 /// [`Error::BadRequest`] when the requested one is not supported, or one has to be named.
-pub fn choose<'a>(client: &'a Client, requested: Option<&'a str>) -> Result<Option<&'a str>, Error> {
+pub fn choose<'a>(
+    client: &'a Client,
+    requested: Option<&'a str>,
+) -> Result<Option<&'a str>, Error> {
     let supported = &client.supported_connections;
     if let Some(requested) = requested.filter(|name| !name.is_empty()) {
         if supported.is_empty() || supported.iter().any(|name| name == requested) {
             return Ok(Some(requested));
         }
         return Err(Error::BadRequest(
-            "connection is not supported: name one of this client's supportedConnections".to_owned(),
+            "connection is not supported: name one of this client's supportedConnections"
+                .to_owned(),
         ));
     }
     match (&client.default_connection, supported.as_slice()) {

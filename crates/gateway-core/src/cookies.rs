@@ -16,12 +16,21 @@ pub const SESSION_COOKIE: &str = "sid";
 pub const BINDING_COOKIE: &str = "__Host-login";
 
 fn session_cookie(client: &Client) -> SessionCookie {
-    SessionCookie { name: SESSION_COOKIE, same_site: client.same_site }
+    SessionCookie {
+        name: SESSION_COOKIE,
+        same_site: client.same_site,
+    }
 }
 
 /// The line that sets the session cookie.
-pub(crate) fn set_session(client: &Client, value: &str, max_age: Duration) -> Result<String, Error> {
-    session_cookie(client).set(value, max_age).map_err(|_| Error::CookieTooLarge)
+pub(crate) fn set_session(
+    client: &Client,
+    value: &str,
+    max_age: Duration,
+) -> Result<String, Error> {
+    session_cookie(client)
+        .set(value, max_age)
+        .map_err(|_| Error::CookieTooLarge)
 }
 
 /// Refuses a value that browsers would cut, before a session is made for it.
@@ -42,7 +51,10 @@ pub(crate) fn set_binding(client: &Client, value: &str) -> Result<String, Error>
         Some(SameSite::None) => SameSite::None,
         _ => SameSite::Lax,
     };
-    SessionCookie { name: BINDING_COOKIE, same_site: Some(same_site) }
-        .set(value, login_state::LIFETIME)
-        .map_err(|error| Error::Internal(Box::new(error)))
+    SessionCookie {
+        name: BINDING_COOKIE,
+        same_site: Some(same_site),
+    }
+    .set(value, login_state::LIFETIME)
+    .map_err(|error| Error::Internal(Box::new(error)))
 }

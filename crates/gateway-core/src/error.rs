@@ -115,16 +115,24 @@ pub enum RefusedKind {
 }
 
 fn refused_text(refused: &Refused) -> &str {
-    refused.refusal.description.as_deref().unwrap_or("Auth0 refused the request")
+    refused
+        .refusal
+        .description
+        .as_deref()
+        .unwrap_or("Auth0 refused the request")
 }
 
 impl From<auth0_api::Error> for Error {
     /// For calls where a refusal can only mean that the gateway itself is not accepted.
     fn from(error: auth0_api::Error) -> Self {
         match error {
-            auth0_api::Error::RateLimited { retry_after, refusal } => {
-                Self::RateLimited { retry_after, code: refusal.code.as_str().to_owned() }
-            }
+            auth0_api::Error::RateLimited {
+                retry_after,
+                refusal,
+            } => Self::RateLimited {
+                retry_after,
+                code: refusal.code.as_str().to_owned(),
+            },
             error @ auth0_api::Error::Refused(_) => Self::Misconfigured(error),
             error => Self::Unavailable {
                 retry_after: error.retry_after(),

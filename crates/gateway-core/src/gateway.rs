@@ -42,8 +42,8 @@ impl Gateway {
     /// Puts a gateway together.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let verifier = TokenVerifier::new(Arc::clone(&parts.api))
-            .with_leeway(parts.settings.id_token_leeway);
+        let verifier =
+            TokenVerifier::new(Arc::clone(&parts.api)).with_leeway(parts.settings.id_token_leeway);
         Self {
             verifier,
             settings: parts.settings,
@@ -62,7 +62,11 @@ impl Gateway {
 
     /// The bytes a session answers checks with.
     pub(crate) fn render(&self, claims: Map<String, Value>, access_token: &AccessToken) -> Bytes {
-        Rendered::render(&profile(claims, &self.clients.custom_claims_namespaces, access_token))
+        Rendered::render(&profile(
+            claims,
+            &self.clients.custom_claims_namespaces,
+            access_token,
+        ))
     }
 
     /// Revokes a refresh token at Auth0. Goes on when the caller leaves; waits for it a little, so
@@ -75,7 +79,10 @@ impl Gateway {
             for attempt in 1..=TRIES {
                 match api.revoke(&client.application, &refresh_token).await {
                     Ok(()) => return,
-                    Err(error) if attempt < TRIES && (error.is_unavailable() || error.retry_after().is_some()) => {
+                    Err(error)
+                        if attempt < TRIES
+                            && (error.is_unavailable() || error.retry_after().is_some()) =>
+                    {
                         let pause = error.retry_after().unwrap_or(Duration::from_millis(500));
                         tokio::time::sleep(pause.min(Duration::from_secs(30)) * attempt).await;
                     }

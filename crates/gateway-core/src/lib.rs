@@ -5,6 +5,7 @@ pub mod connection;
 pub mod cookies;
 pub mod error;
 pub mod gateway;
+pub mod http;
 pub mod profile;
 pub mod redirect;
 pub mod refresh;

@@ -15,7 +15,7 @@ use sessionkit::{Credential, OneTimeStore, Timestamp};
 use crate::Error;
 
 /// How long a sign-in may take.
-pub const LIFETIME: Duration = Duration::from_secs(600);
+pub(crate) const LIFETIME: Duration = Duration::from_secs(600);
 
 /// What is remembered of a sign-in under way.
 #[derive(Clone, Serialize, Deserialize)]
@@ -67,7 +67,10 @@ impl LoginState {
         match (&self.binding, cookie) {
             (None, _) => true,
             (Some(_), None) => false,
-            (Some(hash), Some(cookie)) => hash.as_bytes().ct_eq(binding_hash(cookie).as_bytes()).into(),
+            (Some(hash), Some(cookie)) => hash
+                .as_bytes()
+                .ct_eq(binding_hash(cookie).as_bytes())
+                .into(),
         }
     }
 
@@ -79,7 +82,9 @@ impl LoginState {
         now: Timestamp,
     ) -> Result<(), Error> {
         let record = serde_json::to_vec(self).map_err(|error| Error::Internal(Box::new(error)))?;
-        store.put(key(state), Bytes::from(record), now.after(LIFETIME), now).await?;
+        store
+            .put(key(state), Bytes::from(record), now.after(LIFETIME), now)
+            .await?;
         Ok(())
     }
 
@@ -89,7 +94,10 @@ impl LoginState {
         state: &str,
         now: Timestamp,
     ) -> Result<Self, Error> {
-        let record = store.take(key(state), now).await?.ok_or(Error::UnknownState)?;
+        let record = store
+            .take(key(state), now)
+            .await?
+            .ok_or(Error::UnknownState)?;
         let record = Zeroizing::new(record.to_vec());
         serde_json::from_slice(&record).map_err(|error| Error::Internal(Box::new(error)))
     }
@@ -101,5 +109,9 @@ fn key(state: &str) -> Credential {
 }
 
 fn binding_hash(cookie: &str) -> String {
-    Credential::of(cookie.as_bytes()).hash().iter().map(|byte| format!("{byte:02x}")).collect()
+    Credential::of(cookie.as_bytes())
+        .hash()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }

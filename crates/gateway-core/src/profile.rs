@@ -11,7 +11,17 @@ use serde_json::{Map, Value};
 
 /// Claims about the token rather than the person; left out of a profile.
 const PROTOCOL_CLAIMS: [&str; 12] = [
-    "iss", "aud", "exp", "iat", "nonce", "at_hash", "c_hash", "azp", "auth_time", "sid", "amr",
+    "iss",
+    "aud",
+    "exp",
+    "iat",
+    "nonce",
+    "at_hash",
+    "c_hash",
+    "azp",
+    "auth_time",
+    "sid",
+    "amr",
     "acr",
 ];
 
@@ -40,7 +50,9 @@ pub fn profile(
         }
     }
     if !claims.contains_key("groups")
-        && let Some(groups) = claims.get("app_metadata").and_then(|data| data.get("groups"))
+        && let Some(groups) = claims
+            .get("app_metadata")
+            .and_then(|data| data.get("groups"))
     {
         let groups = groups.clone();
         claims.insert("groups".to_owned(), groups);
@@ -55,7 +67,11 @@ pub fn profile(
 
 /// The last path segment of a claim's whole name.
 fn short_name(namespace: &str) -> &str {
-    namespace.trim_end_matches('/').rsplit('/').next().unwrap_or_default()
+    namespace
+        .trim_end_matches('/')
+        .rsplit('/')
+        .next()
+        .unwrap_or_default()
 }
 
 /// The `permissions` claim of an access token that is a JWT. It came straight from the token
@@ -101,13 +117,24 @@ impl<'a> Rendered<'a> {
     pub fn render(profile: &Map<String, Value>) -> Bytes {
         // A map of JSON values always renders.
         let body = Value::Object(profile.clone()).to_string();
-        let properties =
-            if body.is_ascii() { String::new() } else { escape_non_ascii(&body) };
-        let user_id = header_safe(profile.get("sub").and_then(Value::as_str).unwrap_or_default());
+        let properties = if body.is_ascii() {
+            String::new()
+        } else {
+            escape_non_ascii(&body)
+        };
+        let user_id = header_safe(
+            profile
+                .get("sub")
+                .and_then(Value::as_str)
+                .unwrap_or_default(),
+        );
         let groups = match profile.get("groups") {
-            Some(Value::Array(groups)) => {
-                groups.iter().filter_map(Value::as_str).map(header_safe).collect::<Vec<_>>().join(",")
-            }
+            Some(Value::Array(groups)) => groups
+                .iter()
+                .filter_map(Value::as_str)
+                .map(header_safe)
+                .collect::<Vec<_>>()
+                .join(","),
             Some(Value::String(group)) => header_safe(group),
             _ => String::new(),
         };
@@ -134,8 +161,17 @@ impl<'a> Rendered<'a> {
         let (rest, groups) = rest.split_at_checked(rest.len().checked_sub(length(8)?)?)?;
         let (rest, user_id) = rest.split_at_checked(rest.len().checked_sub(length(4)?)?)?;
         let (body, properties) = rest.split_at_checked(rest.len().checked_sub(length(0)?)?)?;
-        let properties = if properties.is_empty() { body } else { properties };
-        Some(Self { body, properties, user_id, groups })
+        let properties = if properties.is_empty() {
+            body
+        } else {
+            properties
+        };
+        Some(Self {
+            body,
+            properties,
+            user_id,
+            groups,
+        })
     }
 }
 
@@ -176,7 +212,10 @@ mod tests {
     }
 
     fn jwt(payload: &Value) -> AccessToken {
-        AccessToken::new(format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(payload.to_string())))
+        AccessToken::new(format!(
+            "e30.{}.c2ln",
+            URL_SAFE_NO_PAD.encode(payload.to_string())
+        ))
     }
 
     #[test]
@@ -187,8 +226,11 @@ mod tests {
             "https://mia-platform.eu/app_metadata": {"groups": ["users", "admins"]},
         }));
         let access = jwt(&json!({"permissions": ["read:orders"]}));
-        let profile =
-            profile(claims, &["https://mia-platform.eu/app_metadata".to_owned()], &access);
+        let profile = profile(
+            claims,
+            &["https://mia-platform.eu/app_metadata".to_owned()],
+            &access,
+        );
         insta::assert_snapshot!(Value::Object(profile), @r#"{"app_metadata":{"groups":["users","admins"]},"email":"mia@example.org","groups":["users","admins"],"permissions":["read:orders"],"sub":"auth0|1"}"#);
     }
 
@@ -214,10 +256,14 @@ mod tests {
 
     #[test]
     fn renders_and_reads_back() {
-        let profile = map(json!({"sub": "samlp|Zoë, B", "name": "Zoë 🦀", "groups": ["a,b", "ü\n"]}));
+        let profile =
+            map(json!({"sub": "samlp|Zoë, B", "name": "Zoë 🦀", "groups": ["a,b", "ü\n"]}));
         let data = Rendered::render(&profile);
         let rendered = Rendered::read(&data).unwrap();
-        assert_eq!(serde_json::from_slice::<Value>(rendered.body).unwrap(), Value::Object(profile.clone()));
+        assert_eq!(
+            serde_json::from_slice::<Value>(rendered.body).unwrap(),
+            Value::Object(profile.clone())
+        );
         assert!(rendered.properties.is_ascii());
         assert_eq!(
             serde_json::from_slice::<Value>(rendered.properties).unwrap(),

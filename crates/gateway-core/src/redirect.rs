@@ -20,7 +20,11 @@ impl RedirectTarget {
         if text.len() > MAX_LENGTH || text.chars().any(|c| c.is_control() || c == '\\') {
             return None;
         }
-        if text.starts_with('/') { Self::path(text) } else { Self::absolute(text, allowed) }
+        if text.starts_with('/') {
+            Self::path(text)
+        } else {
+            Self::absolute(text, allowed)
+        }
     }
 
     fn path(text: &str) -> Option<Self> {
@@ -58,7 +62,11 @@ impl RedirectTarget {
     /// The target as an absolute URL, a path taken as on `origin` (`https://host`).
     #[must_use]
     pub fn absolute_on(&self, origin: &str) -> String {
-        if self.0.starts_with('/') { format!("{origin}{}", self.0) } else { self.0.clone() }
+        if self.0.starts_with('/') {
+            format!("{origin}{}", self.0)
+        } else {
+            self.0.clone()
+        }
     }
 }
 
@@ -70,41 +78,78 @@ mod tests {
     use super::*;
 
     fn allowed() -> Vec<Url> {
-        ["https://app.example.org/done", "https://xn--bcher-kva.example/"]
-            .iter()
-            .map(|url| Url::parse(url).unwrap())
-            .collect()
+        [
+            "https://app.example.org/done",
+            "https://xn--bcher-kva.example/",
+        ]
+        .iter()
+        .map(|url| Url::parse(url).unwrap())
+        .collect()
     }
 
     #[test]
     fn good_targets() {
         for (target, sent) in [
             ("/", "/"),
-            ("/orders?x=1&y=//evil.example", "/orders?x=1&y=//evil.example"),
+            (
+                "/orders?x=1&y=//evil.example",
+                "/orders?x=1&y=//evil.example",
+            ),
             ("/a/../b", "/b"),
             ("/app#/orders", "/app#/orders"),
             ("/caffè", "/caff%C3%A8"),
-            ("https://app.example.org/done?x=1", "https://app.example.org/done?x=1"),
-            ("https://xn--bcher-kva.example/", "https://xn--bcher-kva.example/"),
+            (
+                "https://app.example.org/done?x=1",
+                "https://app.example.org/done?x=1",
+            ),
+            (
+                "https://xn--bcher-kva.example/",
+                "https://xn--bcher-kva.example/",
+            ),
         ] {
             let parsed = RedirectTarget::parse(target, &allowed());
-            assert_eq!(parsed.as_ref().map(RedirectTarget::as_str), Some(sent), "{target}");
+            assert_eq!(
+                parsed.as_ref().map(RedirectTarget::as_str),
+                Some(sent),
+                "{target}"
+            );
         }
     }
 
     #[test]
     fn bad_targets() {
         for target in [
-            "", "x", "//evil.example", "///evil.example", "/\\evil.example", "\\\\evil.example",
-            "/\t/evil.example", "/\n/evil.example", " //evil.example", "/.//evil.example",
-            "/x/..//evil.example", "/%2e//evil.example", "https://app.example.org", "https:app.example.org/done",
-            "https:///app.example.org/done", "HTTPS://app.example.org/done",
-            "https://app.example.org/done#x", "https://app.example.org/done/", "https://app.example.org/Done",
-            "https://user@app.example.org/done", "https://app.example.org@evil.example/done",
-            "https://app.example.org.evil.example/done", "http://app.example.org/done",
-            "https://app.example.org:444/done", "https://app.example.org:443/done", "https://bücher.example/",
-            "javascript:alert(1)", "data:text/html,x", "https://app.example.org/x/../done",
-            "https://app。example.org/done", "mailto:a@b",
+            "",
+            "x",
+            "//evil.example",
+            "///evil.example",
+            "/\\evil.example",
+            "\\\\evil.example",
+            "/\t/evil.example",
+            "/\n/evil.example",
+            " //evil.example",
+            "/.//evil.example",
+            "/x/..//evil.example",
+            "/%2e//evil.example",
+            "https://app.example.org",
+            "https:app.example.org/done",
+            "https:///app.example.org/done",
+            "HTTPS://app.example.org/done",
+            "https://app.example.org/done#x",
+            "https://app.example.org/done/",
+            "https://app.example.org/Done",
+            "https://user@app.example.org/done",
+            "https://app.example.org@evil.example/done",
+            "https://app.example.org.evil.example/done",
+            "http://app.example.org/done",
+            "https://app.example.org:444/done",
+            "https://app.example.org:443/done",
+            "https://bücher.example/",
+            "javascript:alert(1)",
+            "data:text/html,x",
+            "https://app.example.org/x/../done",
+            "https://app。example.org/done",
+            "mailto:a@b",
         ] {
             assert_eq!(RedirectTarget::parse(target, &allowed()), None, "{target}");
         }

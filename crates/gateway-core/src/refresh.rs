@@ -48,11 +48,16 @@ impl Gateway {
     ) -> Result<(Issued, Arc<Client>), Error> {
         let credential = Credential::of(request.value.as_bytes());
         let session = match self.sessions.check(&credential, request.presented).await? {
-            Verdict::Live(session) | Verdict::RunOut(session) | Verdict::Expired(session) => session,
+            Verdict::Live(session) | Verdict::RunOut(session) | Verdict::Expired(session) => {
+                session
+            }
             Verdict::Unknown => return Err(Error::NoSession),
         };
         let client = self.client_of(&session)?;
-        if request.client.is_some_and(|named| named.name != client.name) {
+        if request
+            .client
+            .is_some_and(|named| named.name != client.name)
+        {
             return Err(Error::NoSession);
         }
         let wanted = match request.refresh_token {
@@ -64,8 +69,14 @@ impl Gateway {
             }
             None => return Err(Error::BadRequest("refresh_token is required".to_owned())),
         };
-        let session = if wanted { self.refreshed(&session).await? } else { session };
-        let issued = self.hand_over(session, request.value, request.presented, &client).await?;
+        let session = if wanted {
+            self.refreshed(&session).await?
+        } else {
+            session
+        };
+        let issued = self
+            .hand_over(session, request.value, request.presented, &client)
+            .await?;
         Ok((issued, client))
     }
 
@@ -77,15 +88,24 @@ impl Gateway {
         self: &Arc<Self>,
         seen: &Arc<Session>,
     ) -> Result<Arc<Session>, Error> {
-        let refresher = Arc::new(TokenRefresher { gateway: Arc::clone(self) });
-        self.sessions.refresh(seen, refresher).await.map_err(|error| match error {
-            RefreshError::Ended(_) | RefreshError::NoRefreshToken => Error::NoSession,
-            RefreshError::Unavailable { retry_after, source } => {
-                Error::Unavailable { retry_after, source: Some(Box::new(source)) }
-            }
-            RefreshError::Store(error) => Error::Store(StoreError(Box::new(error))),
-            error => Error::Internal(Box::new(error)),
-        })
+        let refresher = Arc::new(TokenRefresher {
+            gateway: Arc::clone(self),
+        });
+        self.sessions
+            .refresh(seen, refresher)
+            .await
+            .map_err(|error| match error {
+                RefreshError::Ended(_) | RefreshError::NoRefreshToken => Error::NoSession,
+                RefreshError::Unavailable {
+                    retry_after,
+                    source,
+                } => Error::Unavailable {
+                    retry_after,
+                    source: Some(Box::new(source)),
+                },
+                RefreshError::Store(error) => Error::Store(StoreError(Box::new(error))),
+                error => Error::Internal(Box::new(error)),
+            })
     }
 
     /// Makes the session open to a value that the caller can be given.
@@ -127,7 +147,11 @@ impl Gateway {
             if session.credential() == credential {
                 return Ok(issue(presented, client, value, tokens));
             }
-            match self.sessions.replace_credential(&session, credential, succession).await? {
+            match self
+                .sessions
+                .replace_credential(&session, credential, succession)
+                .await?
+            {
                 Replaced::Done(stored) => {
                     return Ok(issue(presented, client, value, stored.tokens()));
                 }
@@ -142,22 +166,29 @@ impl Gateway {
         }
         Err(Error::Unavailable {
             retry_after: None,
-            source: Some(BoxError::from("the session is being replaced by too many at once")),
+            source: Some(BoxError::from(
+                "the session is being replaced by too many at once",
+            )),
         })
     }
 
     /// The configured client of a session.
     pub(crate) fn client_of(&self, session: &Session) -> Result<Arc<Client>, Error> {
-        self.clients.by_name.get(session.client()).cloned().ok_or(Error::UnknownClient)
+        self.clients
+            .by_name
+            .get(session.client())
+            .cloned()
+            .ok_or(Error::UnknownClient)
     }
 }
 
 fn issue(presented: Presented, client: &Arc<Client>, value: String, tokens: Tokens) -> Issued {
     match presented {
         Presented::Bearer => Issued::Tokens(tokens),
-        Presented::Cookie => {
-            Issued::Cookie { value: SecretString::from(value), client: Arc::clone(client) }
-        }
+        Presented::Cookie => Issued::Cookie {
+            value: SecretString::from(value),
+            client: Arc::clone(client),
+        },
     }
 }
 
@@ -187,16 +218,22 @@ impl Refresher for TokenRefresher {
             retry_after: error.retry_after(),
             source: Arc::new(error),
         };
-        let client = gateway.client_of(session).map_err(|error| RefreshFailure::Unavailable {
-            retry_after: None,
-            source: Arc::new(error),
-        })?;
+        let client = gateway
+            .client_of(session)
+            .map_err(|error| RefreshFailure::Unavailable {
+                retry_after: None,
+                source: Arc::new(error),
+            })?;
         let old = session.tokens();
         let Some(refresh_token) = old.refresh_token else {
             return Err(RefreshFailure::Refused(Arc::new(Error::NoSession)));
         };
         // Keys first: what comes back must be checked before it is believed.
-        gateway.verifier.prepare(&client.application.tenant).await.map_err(unavailable)?;
+        gateway
+            .verifier
+            .prepare(&client.application.tenant)
+            .await
+            .map_err(unavailable)?;
         let asked_at = gateway.sessions.now();
         let grant = Grant::RefreshToken {
             refresh_token: RefreshToken::new(refresh_token.expose_secret()),
@@ -221,13 +258,18 @@ impl Refresher for TokenRefresher {
                     ..IdTokenExpectations::default()
                 };
                 let now = gateway.sessions.now().to_utc();
-                let checked =
-                    gateway.verifier.id_token(&client.application, id_token, expected, now).await;
+                let checked = gateway
+                    .verifier
+                    .id_token(&client.application, id_token, expected, now)
+                    .await;
                 match checked {
                     Ok(claims) => Some(claims.all),
                     Err(VerifyError::KeysUnavailable(error)) => {
                         return Err(RefreshFailure::Unverified {
-                            tokens: Tokens { id_token: None, ..stored },
+                            tokens: Tokens {
+                                id_token: None,
+                                ..stored
+                            },
                             source: Arc::new(error),
                         });
                     }
@@ -244,16 +286,26 @@ impl Refresher for TokenRefresher {
                 }
             }
             // The permissions in the new access token may still be others.
-            None => old.id_token.as_ref().and_then(|token| stored_claims(token.expose_secret())),
+            None => old
+                .id_token
+                .as_ref()
+                .and_then(|token| stored_claims(token.expose_secret())),
         };
         let data = claims.map(|claims| gateway.render(claims, &tokens.access_token));
-        Ok(Refreshed { tokens: stored, data })
+        Ok(Refreshed {
+            tokens: stored,
+            data,
+        })
     }
 
     async fn discard(&self, session: &Session, tokens: Tokens) {
-        let Ok(client) = self.gateway.client_of(session) else { return };
+        let Ok(client) = self.gateway.client_of(session) else {
+            return;
+        };
         if let Some(token) = tokens.refresh_token {
-            self.gateway.revoke(&client, RefreshToken::new(token.expose_secret())).await;
+            self.gateway
+                .revoke(&client, RefreshToken::new(token.expose_secret()))
+                .await;
         }
     }
 }

@@ -2,8 +2,8 @@
 
 use auth0_api::{Error as Auth0Error, ErrorCode, Refusal};
 
-use crate::error::{Refused, RefusedKind};
 use crate::Error;
+use crate::error::{Refused, RefusedKind};
 
 /// True when it is the application that Auth0 does not accept, not the person: a wrong client secret
 /// (401 `access_denied` on the wire, `invalid_client` in the documentation).
@@ -25,7 +25,9 @@ pub(crate) fn of_code(error: Auth0Error) -> Error {
 }
 
 fn of_sign_in(error: Auth0Error, invalid_grant: RefusedKind) -> Error {
-    let Auth0Error::Refused(refusal) = error else { return error.into() };
+    let Auth0Error::Refused(refusal) = error else {
+        return error.into();
+    };
     if is_about_the_application(&refusal) {
         return Error::Misconfigured(Auth0Error::Refused(refusal));
     }
@@ -42,7 +44,9 @@ fn of_sign_in(error: Auth0Error, invalid_grant: RefusedKind) -> Error {
 /// True when a refresh was refused for good: the session ends. What is about the application, or not
 /// understood, keeps the session.
 pub(crate) fn ends_the_session(error: &Auth0Error) -> bool {
-    let Auth0Error::Refused(refusal) = error else { return false };
+    let Auth0Error::Refused(refusal) = error else {
+        return false;
+    };
     !is_about_the_application(refusal)
         && matches!(
             refusal.code,

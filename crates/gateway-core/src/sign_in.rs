@@ -125,7 +125,9 @@ impl Gateway {
             None
         };
         let value = state_value(client, begin.state)?;
-        state.store(&self.one_time, &value, self.sessions.now()).await?;
+        state
+            .store(&self.one_time, &value, self.sessions.now())
+            .await?;
         let location = client.application.tenant.authorize_url(&AuthorizeRequest {
             client_id: &client.application.client_id,
             redirect_uri: client.redirect_url.as_str(),
@@ -162,8 +164,14 @@ impl Gateway {
         }
         let now = self.sessions.now();
         let state = LoginState::take(&self.one_time, callback.state, now).await?;
-        let client = self.clients.by_name.get(&state.client).ok_or(Error::UnknownState)?;
-        if callback.client.is_some_and(|expected| expected.name != client.name)
+        let client = self
+            .clients
+            .by_name
+            .get(&state.client)
+            .ok_or(Error::UnknownState)?;
+        if callback
+            .client
+            .is_some_and(|expected| expected.name != client.name)
             || !state.is_bound_to(callback.binding)
         {
             return Err(Error::UnknownState);
@@ -173,7 +181,11 @@ impl Gateway {
             redirect_uri: client.redirect_url.as_str().to_owned(),
             code_verifier: Some(state.verifier()),
         };
-        let tokens = self.api.token(&client.application, &grant).await.map_err(refusal::of_code)?;
+        let tokens = self
+            .api
+            .token(&client.application, &grant)
+            .await
+            .map_err(refusal::of_code)?;
         let expected = IdTokenExpectations {
             nonce: Some(&state.nonce),
             max_age: state.max_age,
@@ -181,8 +193,13 @@ impl Gateway {
             ..IdTokenExpectations::default()
         };
         let cookie = client.website || callback.always_cookie;
-        let issued = self.establish(client, tokens, now, expected, cookie, caller).await?;
-        Ok(Completed { issued, redirect: state.redirect })
+        let issued = self
+            .establish(client, tokens, now, expected, cookie, caller)
+            .await?;
+        Ok(Completed {
+            issued,
+            redirect: state.redirect,
+        })
     }
 
     /// Gives up a browser sign-in that Auth0 answered with an error: its state is used up.
@@ -190,7 +207,9 @@ impl Gateway {
     /// # Errors
     /// [`Error::UnknownState`], [`Error::Store`].
     pub async fn abandon(&self, state: &str) -> Result<(), Error> {
-        LoginState::take(&self.one_time, state, self.sessions.now()).await.map(drop)
+        LoginState::take(&self.one_time, state, self.sessions.now())
+            .await
+            .map(drop)
     }
 
     /// Signs in with username and password.
@@ -217,16 +236,22 @@ impl Gateway {
         };
         self.verifier.prepare(&client.application.tenant).await?;
         let now = self.sessions.now();
-        let tokens =
-            self.api.token(&client.application, &grant).await.map_err(refusal::of_password)?;
+        let tokens = self
+            .api
+            .token(&client.application, &grant)
+            .await
+            .map_err(refusal::of_password)?;
         let expected = IdTokenExpectations::default();
-        self.establish(client, tokens, now, expected, client.website, caller).await
+        self.establish(client, tokens, now, expected, client.website, caller)
+            .await
     }
 
     /// Ends the session that the browser's cookie opened before it signed in anew, so that the old
     /// value opens nothing any more.
     pub async fn end_superseded(&self, cookie: &str, issued: &Issued) {
-        let Issued::Cookie { value, .. } = issued else { return };
+        let Issued::Cookie { value, .. } = issued else {
+            return;
+        };
         if secrecy::ExposeSecret::expose_secret(value) == cookie {
             return;
         }
@@ -252,11 +277,16 @@ impl Gateway {
         cookie: bool,
         caller: &Caller,
     ) -> Result<Issued, Error> {
-        let expected =
-            IdTokenExpectations { algorithms: &client.signing_algorithms, ..expected };
+        let expected = IdTokenExpectations {
+            algorithms: &client.signing_algorithms,
+            ..expected
+        };
         let spent = tokens.refresh_token.clone();
         let result = match self.verified(client, &tokens, expected).await {
-            Ok(claims) => self.open(client, tokens, asked_at, claims, cookie, caller).await,
+            Ok(claims) => {
+                self.open(client, tokens, asked_at, claims, cookie, caller)
+                    .await
+            }
             Err(error) => Err(error),
         };
         // Tokens that lead to no session must not stay good at Auth0.
@@ -274,20 +304,24 @@ impl Gateway {
         expected: IdTokenExpectations<'_>,
     ) -> Result<IdTokenClaims, Error> {
         let Some(id_token) = &tokens.id_token else {
-            tracing::warn!(client = client.name, "Auth0 sent no ID token, although openid was asked");
+            tracing::warn!(
+                client = client.name,
+                "Auth0 sent no ID token, although openid was asked"
+            );
             return Err(Error::Unverified);
         };
         let now = self.sessions.now().to_utc();
-        self.verifier.id_token(&client.application, id_token, expected, now).await.map_err(
-            |error| match error {
+        self.verifier
+            .id_token(&client.application, id_token, expected, now)
+            .await
+            .map_err(|error| match error {
                 VerifyError::KeysUnavailable(error) => Error::from(error),
                 VerifyError::Invalid(fault) => {
                     note_fault(client, fault);
                     Error::Unverified
                 }
                 other => Error::Internal(Box::new(other)),
-            },
-        )
+            })
     }
 
     async fn open(
@@ -309,7 +343,10 @@ impl Gateway {
                     SessionCookieValue::Opaque => random()?,
                 };
                 crate::cookies::check_size(client, &value)?;
-                Issued::Cookie { value: SecretString::from(value), client: Arc::clone(client) }
+                Issued::Cookie {
+                    value: SecretString::from(value),
+                    client: Arc::clone(client),
+                }
             } else {
                 Issued::Tokens(stored.clone())
             };
@@ -335,8 +372,14 @@ impl Gateway {
             let Some(refresh_token) = tokens.refresh_token.clone() else {
                 return match self.opened_by(&credential).await? {
                     // Without a refresh token nothing but the token itself is shared.
-                    Some(other) if other.subject() == claims.subject && other.client() == client.name => Ok(issued),
-                    _ => Err(Error::Internal(BoxError::from("an access token was issued twice"))),
+                    Some(other)
+                        if other.subject() == claims.subject && other.client() == client.name =>
+                    {
+                        Ok(issued)
+                    }
+                    _ => Err(Error::Internal(BoxError::from(
+                        "an access token was issued twice",
+                    ))),
                 };
             };
             next_second(self.sessions.now()).await;
@@ -347,9 +390,14 @@ impl Gateway {
                 subject: Some(&claims.subject),
                 ..IdTokenExpectations::default()
             };
-            claims = IdTokenClaims { sid: claims.sid.clone(), ..self.verified(client, &tokens, expected).await? };
+            claims = IdTokenClaims {
+                sid: claims.sid.clone(),
+                ..self.verified(client, &tokens, expected).await?
+            };
         }
-        Err(Error::Internal(BoxError::from("an access token was issued twice")))
+        Err(Error::Internal(BoxError::from(
+            "an access token was issued twice",
+        )))
     }
 
     /// One refresh outside of a session; what does not come again is kept.
@@ -359,8 +407,15 @@ impl Gateway {
         old: TokenSet,
         refresh_token: RefreshToken,
     ) -> Result<TokenSet, Error> {
-        let grant = Grant::RefreshToken { refresh_token, scope: None };
-        let new = self.api.token(&client.application, &grant).await.map_err(refusal::of_code)?;
+        let grant = Grant::RefreshToken {
+            refresh_token,
+            scope: None,
+        };
+        let new = self
+            .api
+            .token(&client.application, &grant)
+            .await
+            .map_err(refusal::of_code)?;
         Ok(TokenSet {
             refresh_token: new.refresh_token.or(old.refresh_token),
             id_token: new.id_token.or(old.id_token),
@@ -369,10 +424,14 @@ impl Gateway {
     }
 
     async fn opened_by(&self, credential: &Credential) -> Result<Option<Arc<Session>>, Error> {
-        Ok(match self.sessions.check(credential, Presented::Cookie).await? {
-            Verdict::Live(session) | Verdict::RunOut(session) | Verdict::Expired(session) => Some(session),
-            Verdict::Unknown => None,
-        })
+        Ok(
+            match self.sessions.check(credential, Presented::Cookie).await? {
+                Verdict::Live(session) | Verdict::RunOut(session) | Verdict::Expired(session) => {
+                    Some(session)
+                }
+                Verdict::Unknown => None,
+            },
+        )
     }
 }
 
@@ -393,7 +452,10 @@ pub(crate) fn stored(tokens: &TokenSet, asked_at: Timestamp) -> Tokens {
     let secret = |text: &str| SecretString::from(text.to_owned());
     Tokens {
         access_token: secret(tokens.access_token.expose()),
-        refresh_token: tokens.refresh_token.as_ref().map(|token| secret(token.expose())),
+        refresh_token: tokens
+            .refresh_token
+            .as_ref()
+            .map(|token| secret(token.expose())),
         id_token: tokens.id_token.as_ref().map(|token| secret(token.expose())),
         access_expires_at: asked_at.after(tokens.expires_in),
     }
@@ -420,14 +482,21 @@ fn state_value(client: &Client, given: Option<&str>) -> Result<String, Error> {
     }
     match given {
         Some(state) if (8..=512).contains(&state.len()) => Ok(state.to_owned()),
-        Some(_) => Err(Error::BadRequest("state must have 8 to 512 characters".to_owned())),
-        None => Err(Error::BadRequest("state is required for this client".to_owned())),
+        Some(_) => Err(Error::BadRequest(
+            "state must have 8 to 512 characters".to_owned(),
+        )),
+        None => Err(Error::BadRequest(
+            "state is required for this client".to_owned(),
+        )),
     }
 }
 
 /// Is it a value that we could have set?
 fn is_binding(value: &str) -> bool {
-    value.len() == 43 && value.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+    value.len() == 43
+        && value
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
 }
 
 const REDIRECT_NOT_ALLOWED: &str = "redirect is not allowed: give a path on this host, or a URL whose \

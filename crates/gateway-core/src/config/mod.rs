@@ -3,5 +3,8 @@
 mod client;
 mod settings;
 
-pub use client::{ApiKey, Client, Clients, LogoutMethod, ManagementClient, ManagementConnections, SessionCookieValue};
+pub use client::{
+    ApiKey, Client, Clients, LogoutMethod, ManagementClient, ManagementConnections,
+    SessionCookieValue,
+};
 pub use settings::{ManagementAccess, RedisMode, RedisSettings, Settings, StoreKind};
