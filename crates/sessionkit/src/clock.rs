@@ -1,9 +1,9 @@
 //! The time port: the one reader of wall time.
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use time::OffsetDateTime;
+use time::{OffsetDateTime, PrimitiveDateTime};
 
 /// An instant, in whole milliseconds since the UNIX epoch.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -43,7 +43,9 @@ impl Timestamp {
     /// The same instant as a calendar date, UTC. Beyond the calendar's ends, the end.
     #[must_use]
     pub fn to_utc(self) -> OffsetDateTime {
-        todo!()
+        let limit = if self.0 < 0 { PrimitiveDateTime::MIN } else { PrimitiveDateTime::MAX };
+        OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0) * 1_000_000)
+            .unwrap_or(limit.assume_utc())
     }
 }
 
@@ -64,7 +66,25 @@ pub trait Clock: Send + Sync + fmt::Debug {
 pub struct SystemClock;
 
 impl Clock for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "the one reader of wall time")]
     fn now(&self) -> Timestamp {
-        todo!()
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Timestamp::default().after(since_epoch)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_has_ends_and_does_not_wrap() {
+        let (first, last) = (Timestamp(i64::MIN), Timestamp(i64::MAX));
+        assert_eq!(last.after(Duration::MAX), last);
+        assert_eq!(first.before(Duration::MAX), first);
+        assert_eq!(first.since(last), Duration::ZERO);
+        assert_eq!(last.to_utc().year(), 9999);
+        assert_eq!(Timestamp(1_000).since(Timestamp(400)), Duration::from_millis(600));
+        assert!(SystemClock.now() > Timestamp(1_700_000_000_000));
     }
 }

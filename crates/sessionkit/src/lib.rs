@@ -7,6 +7,7 @@ pub mod error;
 pub mod lifetime;
 pub mod memory_store;
 pub mod one_time;
+mod packed;
 pub mod refresh;
 pub mod session;
 pub mod sessions;

@@ -2,18 +2,38 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
+use subtle::ConstantTimeEq;
 
 use crate::credential::Previous;
-use crate::{Credential, Timestamp};
+use crate::packed::{Field, Packed};
+use crate::refresh::Refreshed;
+use crate::{Credential, Lifetimes, Timestamp};
 
 /// Public handle of a session: 128 random bits. No credential; it opens nothing.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId([u8; 16]);
 
 impl SessionId {
+    /// The last of all ids, in their order.
+    pub(crate) const MAX: Self = Self([u8::MAX; 16]);
+
+    /// A fresh id.
+    ///
+    /// # Errors
+    /// [`getrandom::Error`] when the system has no randomness to give.
+    pub fn random() -> Result<Self, getrandom::Error> {
+        let mut bits = [0; 16];
+        getrandom::fill(&mut bits)?;
+        Ok(Self(bits))
+    }
+
     /// From stored bytes.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
@@ -35,8 +55,8 @@ impl fmt::Debug for SessionId {
 
 /// 22 characters of base64url.
 impl fmt::Display for SessionId {
-    fn fmt(&self, _f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        todo!()
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&URL_SAFE_NO_PAD.encode(self.0))
     }
 }
 
@@ -76,118 +96,364 @@ pub struct SignIn {
 
 /// A session as stored. Immutable but for the time it was last seen: a change makes a new value
 /// with a higher version, which [`crate::SessionStore::compare_and_swap`] puts in the old one's place.
+///
+/// A process may hold a million of these, so they are small: times that seconds suffice for are whole
+/// seconds (rounded down: nobody gets in late), texts share one allocation that is wiped when dropped,
+/// and what few sessions have at a time stands apart.
 pub struct Session {
-    // Packed by the implementation.
-    _todo: (),
+    id: SessionId,
+    credential: Credential,
+    access_expires_at: Timestamp,
+    version: u64,
+    generation: u32,
+    bearer_expires_at: Seconds,
+    created_at: Seconds,
+    last_seen_at: AtomicU32,
+    ends_at: Seconds,
+    /// Zero means no limit.
+    idle_seconds: u32,
+    history: Option<Box<History>>,
+    packed: Packed,
 }
 
+/// What is left of earlier tokens and credentials.
+#[derive(Clone, Default)]
+struct History {
+    previous: Vec<Previous>,
+    refresh_token: Option<PreviousRefreshToken>,
+}
+
+#[derive(Clone, Copy)]
+struct PreviousRefreshToken {
+    hash: Credential,
+    valid_until: Timestamp,
+}
+
+/// Seconds since the epoch; good until the year 2106.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Seconds(u32);
+
+impl Seconds {
+    fn floor(at: Timestamp) -> Self {
+        let seconds = at.unix_millis().div_euclid(1000).clamp(0, i64::from(u32::MAX));
+        Self(u32::try_from(seconds).unwrap_or(u32::MAX))
+    }
+
+    fn timestamp(self) -> Timestamp {
+        Timestamp::from_unix_millis(i64::from(self.0) * 1000)
+    }
+}
+
+/// Most previous credentials that are remembered; the newest are.
+const MAX_PREVIOUS: usize = 8;
+/// Longest user agent that is kept, in bytes.
+const MAX_USER_AGENT: usize = 256;
+/// How stale `last_seen_at` may be where no idle limit depends on it.
+const TOUCH_EVERY: u32 = 60;
+
 impl Session {
+    /// A session that begins now.
+    pub(crate) fn begin(
+        id: SessionId,
+        sign_in: &SignIn,
+        lifetimes: &Lifetimes,
+        now: Timestamp,
+    ) -> Self {
+        let idle = lifetimes.idle.map_or(0, |idle| idle.as_secs().max(1));
+        let address = match sign_in.ip_address {
+            Some(IpAddr::V4(address)) => address.octets().to_vec(),
+            Some(IpAddr::V6(address)) => address.octets().to_vec(),
+            None => Vec::new(),
+        };
+        let user_agent = sign_in.user_agent.as_deref().unwrap_or_default();
+        let user_agent = user_agent.get(..user_agent.floor_char_boundary(MAX_USER_AGENT));
+        let packed = Packed::new(&[
+            (Field::Data, &sign_in.data),
+            (Field::Subject, sign_in.subject.as_bytes()),
+            (Field::Client, sign_in.client.as_bytes()),
+            (Field::AccessToken, sign_in.tokens.access_token.expose_secret().as_bytes()),
+            (Field::RefreshToken, exposed(sign_in.tokens.refresh_token.as_ref())),
+            (Field::IdToken, exposed(sign_in.tokens.id_token.as_ref())),
+            (
+                Field::IdentityProviderSession,
+                sign_in.identity_provider_session.as_deref().unwrap_or_default().as_bytes(),
+            ),
+            (Field::IpAddress, &address),
+            (Field::UserAgent, user_agent.unwrap_or_default().as_bytes()),
+        ]);
+        Self {
+            id,
+            credential: sign_in.credential,
+            access_expires_at: sign_in.tokens.access_expires_at,
+            version: 1,
+            generation: 1,
+            bearer_expires_at: Seconds::floor(sign_in.tokens.access_expires_at),
+            created_at: Seconds::floor(now),
+            last_seen_at: AtomicU32::new(Seconds::floor(now).0),
+            ends_at: Seconds::floor(now.after(lifetimes.absolute)),
+            idle_seconds: u32::try_from(idle).unwrap_or(u32::MAX),
+            history: None,
+            packed,
+        }
+    }
+
+    /// The same session with a refresh's tokens and data, for the same credential.
+    pub(crate) fn refreshed(&self, refreshed: &Refreshed, grace: Duration, now: Timestamp) -> Self {
+        let tokens = &refreshed.tokens;
+        let mut next = self.successor();
+        let old_refresh_token = self.packed.get(Field::RefreshToken);
+        let new_refresh_token = exposed(tokens.refresh_token.as_ref());
+        if !new_refresh_token.is_empty() && new_refresh_token != old_refresh_token {
+            next.history_mut().refresh_token = Some(PreviousRefreshToken {
+                hash: Credential::of(old_refresh_token),
+                valid_until: now.after(grace),
+            });
+        }
+        next.generation = self.generation.saturating_add(1);
+        next.access_expires_at = tokens.access_expires_at;
+        let mut changes =
+            vec![(Field::AccessToken, tokens.access_token.expose_secret().as_bytes())];
+        // What does not come again stays good (RFC 6749, section 6).
+        for (field, value) in [
+            (Field::RefreshToken, new_refresh_token),
+            (Field::IdToken, exposed(tokens.id_token.as_ref())),
+        ] {
+            if !value.is_empty() {
+                changes.push((field, value));
+            }
+        }
+        if let Some(data) = &refreshed.data {
+            changes.push((Field::Data, data));
+        }
+        next.packed = self.packed.with(&changes);
+        next
+    }
+
+    /// The same session, opened by another credential; its absolute life starts anew.
+    pub(crate) fn with_credential(
+        &self,
+        credential: Credential,
+        succession: [u8; 32],
+        lifetimes: &Lifetimes,
+        now: Timestamp,
+    ) -> Self {
+        let mut next = self.successor();
+        let replaced = Previous {
+            credential: self.credential,
+            bearer_expires_at: self.bearer_expires_at(),
+            valid_until: now.after(lifetimes.grace),
+            succession,
+        };
+        let previous = &mut next.history_mut().previous;
+        previous.retain(|previous| previous.valid_until > now && previous.credential != credential);
+        previous.push(replaced);
+        let surplus = previous.len().saturating_sub(MAX_PREVIOUS);
+        previous.drain(..surplus);
+        next.credential = credential;
+        next.bearer_expires_at = Seconds::floor(self.access_expires_at);
+        next.ends_at = Seconds::floor(now.after(lifetimes.absolute));
+        next.last_seen_at = AtomicU32::new(Seconds::floor(now).0);
+        next
+    }
+
+    fn successor(&self) -> Self {
+        Self {
+            version: self.version.saturating_add(1),
+            last_seen_at: AtomicU32::new(self.last_seen_at.load(Ordering::Relaxed)),
+            history: self.history.clone(),
+            packed: self.packed.clone(),
+            ..*self
+        }
+    }
+
+    fn history_mut(&mut self) -> &mut History {
+        self.history.get_or_insert_default()
+    }
+
     /// Public handle.
     #[must_use]
     pub fn id(&self) -> SessionId {
-        todo!()
+        self.id
     }
+
     /// Counts the writes of this record, from 1.
     #[must_use]
     pub fn version(&self) -> u64 {
-        todo!()
+        self.version
     }
+
     /// Counts the token sets this session has had, from 1; a refresh adds one.
     #[must_use]
     pub fn generation(&self) -> u32 {
-        todo!()
+        self.generation
     }
+
     /// Who signed in.
     #[must_use]
     pub fn subject(&self) -> &str {
-        todo!()
+        self.packed.text(Field::Subject)
     }
+
     /// Name of the client.
     #[must_use]
     pub fn client(&self) -> &str {
-        todo!()
+        self.packed.text(Field::Client)
     }
+
     /// Hash of the value that opens it now.
     #[must_use]
     pub fn credential(&self) -> Credential {
-        todo!()
+        self.credential
     }
-    /// Expiry of the access token that the credential is (or was made beside): what counts when the
-    /// credential is shown as a bearer.
+
+    /// Expiry of the access token that the credential is (or was made beside), in whole seconds: what
+    /// counts when the credential is shown as a bearer.
     #[must_use]
     pub fn bearer_expires_at(&self) -> Timestamp {
-        todo!()
+        self.bearer_expires_at.timestamp()
     }
+
     /// Credentials that still open it for the grace time.
     #[must_use]
     pub fn previous(&self) -> &[Previous] {
-        todo!()
+        self.history.as_ref().map_or(&[], |history| &history.previous)
     }
+
     /// The tokens, copied out.
     #[must_use]
     pub fn tokens(&self) -> Tokens {
-        todo!()
+        let secret = |field| SecretString::from(self.packed.text(field).to_owned());
+        let present = |field| Some(secret(field)).filter(|_| !self.packed.get(field).is_empty());
+        Tokens {
+            access_token: secret(Field::AccessToken),
+            refresh_token: present(Field::RefreshToken),
+            id_token: present(Field::IdToken),
+            access_expires_at: self.access_expires_at,
+        }
     }
+
     /// True when there is a refresh token.
     #[must_use]
     pub fn has_refresh_token(&self) -> bool {
-        todo!()
+        !self.packed.get(Field::RefreshToken).is_empty()
     }
+
     /// Expiry of the access token inside.
     #[must_use]
     pub fn access_expires_at(&self) -> Timestamp {
-        todo!()
+        self.access_expires_at
     }
+
     /// Compares with the refresh token inside, in constant time.
     #[must_use]
-    pub fn is_refresh_token(&self, _value: &str) -> bool {
-        todo!()
+    pub fn is_refresh_token(&self, value: &str) -> bool {
+        self.has_refresh_token()
+            && bool::from(self.packed.get(Field::RefreshToken).ct_eq(value.as_bytes()))
     }
+
     /// Compares with the refresh token that the latest refresh replaced, within the grace time.
     #[must_use]
-    pub fn is_previous_refresh_token(&self, _value: &str, _now: Timestamp) -> bool {
-        todo!()
+    pub fn is_previous_refresh_token(&self, value: &str, now: Timestamp) -> bool {
+        self.history.as_ref().and_then(|history| history.refresh_token).is_some_and(|previous| {
+            previous.valid_until > now && previous.hash == Credential::of(value.as_bytes())
+        })
     }
+
     /// The identity provider's session.
     #[must_use]
     pub fn identity_provider_session(&self) -> Option<&str> {
-        todo!()
+        Some(self.packed.text(Field::IdentityProviderSession)).filter(|text| !text.is_empty())
     }
+
     /// Application data.
     #[must_use]
     pub fn data(&self) -> &[u8] {
-        todo!()
+        self.packed.get(Field::Data)
     }
-    /// When the person signed in.
+
+    /// When the person signed in, in whole seconds.
     #[must_use]
     pub fn created_at(&self) -> Timestamp {
-        todo!()
+        self.created_at.timestamp()
     }
-    /// When the session was last used.
+
+    /// When the session was last used: a minute stale at most, or a twentieth of the idle limit.
     #[must_use]
     pub fn last_seen_at(&self) -> Timestamp {
-        todo!()
+        Seconds(self.last_seen_at.load(Ordering::Relaxed)).timestamp()
     }
+
     /// The instant from which it is over: absolute and idle limits, and the access token's expiry
     /// where there is no refresh token.
     #[must_use]
     pub fn expires_at(&self) -> Timestamp {
-        todo!()
+        let mut end = self.ends_at.timestamp();
+        if self.idle_seconds > 0 {
+            end = end.min(self.last_seen_at().after(Duration::from_secs(self.idle_seconds.into())));
+        }
+        if !self.has_refresh_token() {
+            end = end.min(self.access_expires_at);
+        }
+        end
     }
+
+    /// Is it over?
+    #[must_use]
+    pub fn is_live(&self, now: Timestamp) -> bool {
+        now < self.expires_at()
+    }
+
+    /// Does this credential open it: the current one, or a previous one within its grace time?
+    #[must_use]
+    pub fn is_opened_by(&self, credential: &Credential, now: Timestamp) -> bool {
+        self.credential == *credential
+            || self.previous().iter().any(|p| p.credential == *credential && p.valid_until > now)
+    }
+
+    /// Notes the use of the session. True when the note is due to be stored: it is a minute old, or a
+    /// twentieth of the idle limit.
+    pub fn touch(&self, now: Timestamp) -> bool {
+        let every = match self.idle_seconds {
+            0 => TOUCH_EVERY,
+            idle => (idle / 20).max(1),
+        };
+        let (now, seen) = (Seconds::floor(now).0, self.last_seen_at.load(Ordering::Relaxed));
+        let due = now >= seen.saturating_add(every);
+        if due {
+            self.last_seen_at.store(now, Ordering::Relaxed);
+        }
+        due
+    }
+
     /// Address of the person's client at sign-in.
     #[must_use]
     pub fn ip_address(&self) -> Option<IpAddr> {
-        todo!()
+        let octets = self.packed.get(Field::IpAddress);
+        let v4 = <[u8; 4]>::try_from(octets).map(IpAddr::from);
+        v4.or_else(|_| <[u8; 16]>::try_from(octets).map(IpAddr::from)).ok()
     }
+
     /// The browser at sign-in.
     #[must_use]
     pub fn user_agent(&self) -> Option<&str> {
-        todo!()
+        Some(self.packed.text(Field::UserAgent)).filter(|text| !text.is_empty())
     }
+}
+
+fn exposed(secret: Option<&SecretString>) -> &[u8] {
+    secret.map_or(&[], |secret| secret.expose_secret().as_bytes())
 }
 
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Session").finish_non_exhaustive()
+        f.debug_struct("Session")
+            .field("id", &self.id)
+            .field("version", &self.version)
+            .field("generation", &self.generation)
+            .field("client", &self.client())
+            .field("credential", &self.credential)
+            .field("access_expires_at", &self.access_expires_at)
+            .field("expires_at", &self.expires_at())
+            .finish_non_exhaustive()
     }
 }
