@@ -25,13 +25,19 @@ impl Timestamp {
     /// This much later; stops at the end of time instead of wrapping.
     #[must_use]
     pub fn after(self, duration: Duration) -> Self {
-        Self(self.0.saturating_add(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)))
+        Self(
+            self.0
+                .saturating_add(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)),
+        )
     }
 
     /// This much earlier; stops at the beginning of time instead of wrapping.
     #[must_use]
     pub fn before(self, duration: Duration) -> Self {
-        Self(self.0.saturating_sub(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)))
+        Self(
+            self.0
+                .saturating_sub(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)),
+        )
     }
 
     /// Time from `earlier` to this instant; zero when `earlier` is later.
@@ -43,7 +49,11 @@ impl Timestamp {
     /// The same instant as a calendar date, UTC. Beyond the calendar's ends, the end.
     #[must_use]
     pub fn to_utc(self) -> OffsetDateTime {
-        let limit = if self.0 < 0 { PrimitiveDateTime::MIN } else { PrimitiveDateTime::MAX };
+        let limit = if self.0 < 0 {
+            PrimitiveDateTime::MIN
+        } else {
+            PrimitiveDateTime::MAX
+        };
         OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0) * 1_000_000)
             .unwrap_or(limit.assume_utc())
     }
@@ -68,7 +78,9 @@ pub struct SystemClock;
 impl Clock for SystemClock {
     #[expect(clippy::disallowed_methods, reason = "the one reader of wall time")]
     fn now(&self) -> Timestamp {
-        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let since_epoch = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
         Timestamp::default().after(since_epoch)
     }
 }
@@ -84,7 +96,10 @@ mod tests {
         assert_eq!(first.before(Duration::MAX), first);
         assert_eq!(first.since(last), Duration::ZERO);
         assert_eq!(last.to_utc().year(), 9999);
-        assert_eq!(Timestamp(1_000).since(Timestamp(400)), Duration::from_millis(600));
+        assert_eq!(
+            Timestamp(1_000).since(Timestamp(400)),
+            Duration::from_millis(600)
+        );
         assert!(SystemClock.now() > Timestamp(1_700_000_000_000));
     }
 }

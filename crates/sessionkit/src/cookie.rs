@@ -21,9 +21,13 @@ impl<'a> CookieValue<'a> {
         for header in headers {
             for pair in header.split(|byte| *byte == b';') {
                 let pair = pair.trim_ascii_start();
-                let Some(rest) = pair.strip_prefix(name.as_bytes()) else { continue };
+                let Some(rest) = pair.strip_prefix(name.as_bytes()) else {
+                    continue;
+                };
                 // White space around the name is not part of it (RFC 6265, section 5.2).
-                let Some(value) = rest.trim_ascii_start().strip_prefix(b"=") else { continue };
+                let Some(value) = rest.trim_ascii_start().strip_prefix(b"=") else {
+                    continue;
+                };
                 if found != Self::Absent {
                     return Self::Repeated;
                 }
@@ -35,7 +39,10 @@ impl<'a> CookieValue<'a> {
 }
 
 fn unquoted(value: &[u8]) -> &[u8] {
-    value.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")).unwrap_or(value)
+    value
+        .strip_prefix(b"\"")
+        .and_then(|rest| rest.strip_suffix(b"\""))
+        .unwrap_or(value)
 }
 
 /// The `SameSite` attribute (RFC 6265bis, section 4.1.2.7).
@@ -79,16 +86,25 @@ impl SessionCookie {
         }
         let seconds = max_age.as_secs();
         let same_site = self.same_site_attribute();
-        let line =
-            format!("{}={value}; Path=/; HttpOnly; Secure; Max-Age={seconds}{same_site}", self.name);
-        if line.len() > MAX_BYTES { Err(CookieError::TooLarge) } else { Ok(line) }
+        let line = format!(
+            "{}={value}; Path=/; HttpOnly; Secure; Max-Age={seconds}{same_site}",
+            self.name
+        );
+        if line.len() > MAX_BYTES {
+            Err(CookieError::TooLarge)
+        } else {
+            Ok(line)
+        }
     }
 
     /// The line that removes it: same path and flags, `Expires` in the past and no `Max-Age`.
     #[must_use]
     pub fn clear(&self) -> String {
         let same_site = self.same_site_attribute();
-        format!("{}=; Path=/; HttpOnly; Secure; Expires=Thu, 01 Jan 1970 00:00:00 GMT{same_site}", self.name)
+        format!(
+            "{}=; Path=/; HttpOnly; Secure; Expires=Thu, 01 Jan 1970 00:00:00 GMT{same_site}",
+            self.name
+        )
     }
 
     const fn same_site_attribute(&self) -> &'static str {
@@ -139,7 +155,10 @@ mod tests {
 
     #[test]
     fn threat_33_names_are_exact_and_never_decoded() {
-        for header in ["", "Sid=a", "SID=a", "%73id=a", "s%69d=a", "sid2=a", "xsid=a", "sid", "x=sid=a", "si d=a", "sid\0=a"] {
+        for header in [
+            "", "Sid=a", "SID=a", "%73id=a", "s%69d=a", "sid2=a", "xsid=a", "sid", "x=sid=a",
+            "si d=a", "sid\0=a",
+        ] {
             assert_eq!(find(&[header]), None, "{header}");
         }
     }
@@ -160,25 +179,59 @@ mod tests {
     #[test]
     fn writes_every_attribute() {
         let line = |same_site| {
-            SessionCookie { name: "sid", same_site }.set("v", Duration::from_secs(86_400)).unwrap()
+            SessionCookie {
+                name: "sid",
+                same_site,
+            }
+            .set("v", Duration::from_secs(86_400))
+            .unwrap()
         };
         insta::assert_snapshot!(line(None), @"sid=v; Path=/; HttpOnly; Secure; Max-Age=86400");
         insta::assert_snapshot!(line(Some(SameSite::Lax)), @"sid=v; Path=/; HttpOnly; Secure; Max-Age=86400; SameSite=Lax");
         insta::assert_snapshot!(line(Some(SameSite::Strict)), @"sid=v; Path=/; HttpOnly; Secure; Max-Age=86400; SameSite=Strict");
         insta::assert_snapshot!(line(Some(SameSite::None)), @"sid=v; Path=/; HttpOnly; Secure; Max-Age=86400; SameSite=None");
-        let clear = |same_site| SessionCookie { name: "sid", same_site }.clear();
+        let clear = |same_site| {
+            SessionCookie {
+                name: "sid",
+                same_site,
+            }
+            .clear()
+        };
         insta::assert_snapshot!(clear(None), @"sid=; Path=/; HttpOnly; Secure; Expires=Thu, 01 Jan 1970 00:00:00 GMT");
         insta::assert_snapshot!(clear(Some(SameSite::None)), @"sid=; Path=/; HttpOnly; Secure; Expires=Thu, 01 Jan 1970 00:00:00 GMT; SameSite=None");
     }
 
     #[test]
     fn refuses_what_a_cookie_cannot_hold() {
-        let cookie = SessionCookie { name: "sid", same_site: None };
-        for value in ["a b", "a;b", "a,b", "a\"", "a\\", "a\r\nSet-Cookie: x", "ü", "\0"] {
-            assert_eq!(cookie.set(value, Duration::ZERO), Err(CookieError::Value), "{value}");
+        let cookie = SessionCookie {
+            name: "sid",
+            same_site: None,
+        };
+        for value in [
+            "a b",
+            "a;b",
+            "a,b",
+            "a\"",
+            "a\\",
+            "a\r\nSet-Cookie: x",
+            "ü",
+            "\0",
+        ] {
+            assert_eq!(
+                cookie.set(value, Duration::ZERO),
+                Err(CookieError::Value),
+                "{value}"
+            );
         }
-        assert!(cookie.set(&"a".repeat(4_000), Duration::from_secs(86_400)).is_ok());
-        assert_eq!(cookie.set(&"a".repeat(4_096), Duration::ZERO), Err(CookieError::TooLarge));
+        assert!(
+            cookie
+                .set(&"a".repeat(4_000), Duration::from_secs(86_400))
+                .is_ok()
+        );
+        assert_eq!(
+            cookie.set(&"a".repeat(4_096), Duration::ZERO),
+            Err(CookieError::TooLarge)
+        );
     }
 
     proptest::proptest! {

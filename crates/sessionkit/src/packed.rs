@@ -36,8 +36,17 @@ pub(crate) struct Packed(SecretSlice<u8>);
 impl Packed {
     /// Packs fields; those not named are empty.
     pub(crate) fn new(values: &[(Field, &[u8])]) -> Self {
-        let value = |field| values.iter().find(|(name, _)| *name == field).map_or(&[][..], |(_, v)| v);
-        let length = FIELDS.iter().map(|field| value(*field).len()).map(|n| n + leb128_len(n)).sum();
+        let value = |field| {
+            values
+                .iter()
+                .find(|(name, _)| *name == field)
+                .map_or(&[][..], |(_, v)| v)
+        };
+        let length = FIELDS
+            .iter()
+            .map(|field| value(*field).len())
+            .map(|n| n + leb128_len(n))
+            .sum();
         // Exactly as long as needed: a growing vector would leave copies of secrets behind.
         let mut bytes = Vec::with_capacity(length);
         for field in FIELDS {
@@ -52,7 +61,10 @@ impl Packed {
     pub(crate) fn with(&self, changes: &[(Field, &[u8])]) -> Self {
         let values = FIELDS.map(|field| {
             let changed = changes.iter().find(|(name, _)| *name == field);
-            (field, changed.map_or_else(|| self.get(field), |(_, value)| value))
+            (
+                field,
+                changed.map_or_else(|| self.get(field), |(_, value)| value),
+            )
         });
         Self::new(&values)
     }
@@ -61,8 +73,12 @@ impl Packed {
     pub(crate) fn get(&self, wanted: Field) -> &[u8] {
         let mut rest = self.0.expose_secret();
         for field in FIELDS {
-            let Some((length, after)) = read_leb128(rest) else { break };
-            let Some((value, after)) = after.split_at_checked(length) else { break };
+            let Some((length, after)) = read_leb128(rest) else {
+                break;
+            };
+            let Some((value, after)) = after.split_at_checked(length) else {
+                break;
+            };
             if field == wanted {
                 return value;
             }

@@ -135,7 +135,10 @@ struct Seconds(u32);
 
 impl Seconds {
     fn floor(at: Timestamp) -> Self {
-        let seconds = at.unix_millis().div_euclid(1000).clamp(0, i64::from(u32::MAX));
+        let seconds = at
+            .unix_millis()
+            .div_euclid(1000)
+            .clamp(0, i64::from(u32::MAX));
         Self(u32::try_from(seconds).unwrap_or(u32::MAX))
     }
 
@@ -171,12 +174,22 @@ impl Session {
             (Field::Data, &sign_in.data),
             (Field::Subject, sign_in.subject.as_bytes()),
             (Field::Client, sign_in.client.as_bytes()),
-            (Field::AccessToken, sign_in.tokens.access_token.expose_secret().as_bytes()),
-            (Field::RefreshToken, exposed(sign_in.tokens.refresh_token.as_ref())),
+            (
+                Field::AccessToken,
+                sign_in.tokens.access_token.expose_secret().as_bytes(),
+            ),
+            (
+                Field::RefreshToken,
+                exposed(sign_in.tokens.refresh_token.as_ref()),
+            ),
             (Field::IdToken, exposed(sign_in.tokens.id_token.as_ref())),
             (
                 Field::IdentityProviderSession,
-                sign_in.identity_provider_session.as_deref().unwrap_or_default().as_bytes(),
+                sign_in
+                    .identity_provider_session
+                    .as_deref()
+                    .unwrap_or_default()
+                    .as_bytes(),
             ),
             (Field::IpAddress, &address),
             (Field::UserAgent, user_agent.unwrap_or_default().as_bytes()),
@@ -211,8 +224,10 @@ impl Session {
         }
         next.generation = self.generation.saturating_add(1);
         next.access_expires_at = tokens.access_expires_at;
-        let mut changes =
-            vec![(Field::AccessToken, tokens.access_token.expose_secret().as_bytes())];
+        let mut changes = vec![(
+            Field::AccessToken,
+            tokens.access_token.expose_secret().as_bytes(),
+        )];
         // What does not come again stays good (RFC 6749, section 6).
         for (field, value) in [
             (Field::RefreshToken, new_refresh_token),
@@ -316,7 +331,9 @@ impl Session {
     /// Credentials that still open it for the grace time.
     #[must_use]
     pub fn previous(&self) -> &[Previous] {
-        self.history.as_ref().map_or(&[], |history| &history.previous)
+        self.history
+            .as_ref()
+            .map_or(&[], |history| &history.previous)
     }
 
     /// The tokens, copied out.
@@ -354,9 +371,12 @@ impl Session {
     /// Compares with the refresh token that the latest refresh replaced, within the grace time.
     #[must_use]
     pub fn is_previous_refresh_token(&self, value: &str, now: Timestamp) -> bool {
-        self.history.as_ref().and_then(|history| history.refresh_token).is_some_and(|previous| {
-            previous.valid_until > now && previous.hash == Credential::of(value.as_bytes())
-        })
+        self.history
+            .as_ref()
+            .and_then(|history| history.refresh_token)
+            .is_some_and(|previous| {
+                previous.valid_until > now && previous.hash == Credential::of(value.as_bytes())
+            })
     }
 
     /// The identity provider's session.
@@ -389,7 +409,10 @@ impl Session {
     pub fn expires_at(&self) -> Timestamp {
         let mut end = self.ends_at.timestamp();
         if self.idle_seconds > 0 {
-            end = end.min(self.last_seen_at().after(Duration::from_secs(self.idle_seconds.into())));
+            end = end.min(
+                self.last_seen_at()
+                    .after(Duration::from_secs(self.idle_seconds.into())),
+            );
         }
         if !self.has_refresh_token() {
             end = end.min(self.access_expires_at);
@@ -407,7 +430,10 @@ impl Session {
     #[must_use]
     pub fn is_opened_by(&self, credential: &Credential, now: Timestamp) -> bool {
         self.credential == *credential
-            || self.previous().iter().any(|p| p.credential == *credential && p.valid_until > now)
+            || self
+                .previous()
+                .iter()
+                .any(|p| p.credential == *credential && p.valid_until > now)
     }
 
     /// Notes the use of the session. True when the note is due to be stored: it is a minute old, or a
@@ -417,7 +443,10 @@ impl Session {
             0 => TOUCH_EVERY,
             idle => (idle / 20).max(1),
         };
-        let (now, seen) = (Seconds::floor(now).0, self.last_seen_at.load(Ordering::Relaxed));
+        let (now, seen) = (
+            Seconds::floor(now).0,
+            self.last_seen_at.load(Ordering::Relaxed),
+        );
         let due = now >= seen.saturating_add(every);
         if due {
             self.last_seen_at.store(now, Ordering::Relaxed);
@@ -430,7 +459,8 @@ impl Session {
     pub fn ip_address(&self) -> Option<IpAddr> {
         let octets = self.packed.get(Field::IpAddress);
         let v4 = <[u8; 4]>::try_from(octets).map(IpAddr::from);
-        v4.or_else(|_| <[u8; 16]>::try_from(octets).map(IpAddr::from)).ok()
+        v4.or_else(|_| <[u8; 16]>::try_from(octets).map(IpAddr::from))
+            .ok()
     }
 
     /// The browser at sign-in.
