@@ -1,1 +1,38 @@
-fn main() {}
+//! The gateway as a server: settings, listeners and signals. All that decides anything is in
+//! `gateway-core`.
+
+mod environment;
+mod logging;
+mod serve;
+mod server;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// mimalloc serves the many small allocations of HTTP better than the platform's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Signs people in with Auth0, keeps their tokens out of the page, and answers who they are.
+#[derive(Debug, Parser)]
+#[command(name = "auth0-gateway", version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Clone, Copy, Debug, Subcommand)]
+enum Command {
+    /// Runs the server from the environment and config.json (as without any command).
+    Serve,
+    /// Reads the environment and config.json, reports every fault, and exits with 0 or 2.
+    CheckConfig,
+}
+
+fn main() -> ExitCode {
+    match Arguments::parse().command.unwrap_or(Command::Serve) {
+        Command::Serve => serve::serve(),
+        Command::CheckConfig => serve::check_config(),
+    }
+}

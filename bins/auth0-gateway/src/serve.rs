@@ -1,0 +1,167 @@
+//! The `serve` and `check-config` commands.
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use auth0_api::{Auth0Client, ClientSettings};
+use gateway_core::config::{Loaded, ManagementAccess, Settings, StoreKind, load};
+use gateway_core::http::{GatewayService, Listener};
+use gateway_core::{Gateway, Parts};
+use sessionkit::{Lifetimes, MemoryStore, Sessions, SystemClock};
+use tokio::net::TcpListener;
+
+use crate::environment::ProcessEnvironment;
+use crate::{logging, server};
+
+/// Exit status for a configuration that does not hold together.
+const BAD_CONFIGURATION: u8 = 2;
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Reads the configuration and says what is wrong with it.
+#[expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command speaks to a person"
+)]
+pub(crate) fn check_config() -> ExitCode {
+    match load(&ProcessEnvironment) {
+        Ok(loaded) => {
+            for warning in &loaded.warnings {
+                println!("warning: {warning}");
+            }
+            println!(
+                "the configuration is good: {} clients",
+                loaded.clients.by_name.len()
+            );
+            ExitCode::SUCCESS
+        }
+        Err(faults) => {
+            eprintln!("{faults}");
+            ExitCode::from(BAD_CONFIGURATION)
+        }
+    }
+}
+
+/// Runs the server until it is told to stop.
+#[expect(
+    clippy::print_stderr,
+    reason = "there is no log yet when the configuration is bad"
+)]
+pub(crate) fn serve() -> ExitCode {
+    let loaded = match load(&ProcessEnvironment) {
+        Ok(loaded) => loaded,
+        Err(faults) => {
+            eprintln!("{faults}");
+            return ExitCode::from(BAD_CONFIGURATION);
+        }
+    };
+    logging::start(&loaded.settings.log_level);
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    match runtime().and_then(|runtime| runtime.block_on(run(loaded))) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(%error, "the server stopped");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// One thread where there is one processor: handing work between threads would cost and gain nothing.
+fn runtime() -> Result<tokio::runtime::Runtime, BoxError> {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut builder = if processors == 1 {
+        tokio::runtime::Builder::new_current_thread()
+    } else {
+        tokio::runtime::Builder::new_multi_thread()
+    };
+    Ok(builder.worker_threads(processors).enable_all().build()?)
+}
+
+async fn run(loaded: Loaded) -> Result<(), BoxError> {
+    let Loaded {
+        settings, clients, ..
+    } = loaded;
+    let store = Arc::new(store(&settings)?);
+    let lifetimes = Lifetimes {
+        absolute: settings.session_duration,
+        idle: settings.session_idle,
+        grace: settings.refresh_grace,
+        ..Lifetimes::default()
+    };
+    let sessions = Arc::new(Sessions::new(
+        Arc::clone(&store) as _,
+        Arc::new(SystemClock),
+        lifetimes,
+    ));
+    let api = Auth0Client::new(ClientSettings {
+        timeout: settings.upstream_timeout,
+        ..ClientSettings::default()
+    })?;
+    let main_address = SocketAddr::new(settings.http_host, settings.http_port);
+    let management_address = match settings.management_access {
+        ManagementAccess::OwnListener(port) => Some(SocketAddr::new(settings.http_host, port)),
+        _ => None,
+    };
+    let limits = server::Limits::from(&settings);
+    let gateway = Gateway::new(Parts {
+        settings,
+        clients,
+        api: Arc::new(api),
+        sessions,
+        one_time: store,
+    });
+    let service = GatewayService::new(Arc::new(gateway))?;
+
+    let mut listeners = vec![(bind(main_address).await?, service.clone())];
+    if let Some(address) = management_address {
+        listeners.push((bind(address).await?, service.on(Listener::Management)));
+    }
+    server::run(listeners, limits, shutdown_signal(), move || {
+        service.drain()
+    })
+    .await;
+    Ok(())
+}
+
+/// The store that is configured, as far as it exists.
+fn store(settings: &Settings) -> Result<MemoryStore, BoxError> {
+    match settings.session_store {
+        StoreKind::Memory => {}
+        StoreKind::Embedded => tracing::warn!(
+            "sessions are kept in memory: the embedded store is not there yet, and a restart signs everybody out"
+        ),
+        // Never another store in the place of one that is shared: sign-outs would be lost.
+        StoreKind::Redis => {
+            return Err("the redis store is not there yet: set SESSION_STORE=memory".into());
+        }
+    }
+    Ok(MemoryStore::new())
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener, BoxError> {
+    let listener = TcpListener::bind(address)
+        .await
+        .map_err(|error| format!("cannot listen on {address}: {error}"))?;
+    tracing::info!(address = %listener.local_addr()?, "listening");
+    Ok(listener)
+}
+
+/// SIGTERM or Ctrl-C. The former waits `DELAY_SHUTDOWN_SECONDS`, for load balancers to notice; a person
+/// at a terminal does not want to.
+async fn shutdown_signal() -> server::Shutdown {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => server::Shutdown::Delayed,
+        result = tokio::signal::ctrl_c() => match result {
+            Ok(()) => server::Shutdown::AtOnce,
+            Err(_) => std::future::pending().await,
+        },
+    }
+}
