@@ -264,7 +264,7 @@ mod tests {
             proptest::prop_assert_eq!(parsed.http_only(), Some(true));
             proptest::prop_assert_eq!(parsed.secure(), Some(true));
             proptest::prop_assert_eq!(parsed.path(), Some("/"));
-            proptest::prop_assert_eq!(parsed.max_age(), Some(cookie::time::Duration::seconds(5)));
+            proptest::prop_assert_eq!(parsed.max_age(), Some(::cookie::time::Duration::seconds(5)));
         }
     }
 }

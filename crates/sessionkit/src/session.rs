@@ -271,6 +271,15 @@ impl Session {
         next
     }
 
+    /// The same session once more, for the conformance kit.
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn duplicate(&self) -> Self {
+        Self {
+            version: self.version,
+            ..self.successor()
+        }
+    }
+
     fn successor(&self) -> Self {
         Self {
             version: self.version.saturating_add(1),

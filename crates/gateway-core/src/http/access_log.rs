@@ -44,11 +44,11 @@ pub(super) fn log(
         return;
     }
     let duration_us = u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX);
-    let (target, status) = (Masked(uri), status.as_u16());
+    let (path, status) = (Masked(uri), status.as_u16());
     if quiet {
-        tracing::debug!(request_id, %method, %target, status, duration_us, "request completed");
+        tracing::debug!(request_id, %method, %path, status, duration_us, "request completed");
     } else {
-        tracing::info!(request_id, %method, %target, status, duration_us, "request completed");
+        tracing::info!(request_id, %method, %path, status, duration_us, "request completed");
     }
 }
 
