@@ -117,7 +117,7 @@ impl<'a> Rendered<'a> {
     pub fn render(profile: &Map<String, Value>) -> Bytes {
         // A map of JSON values always renders.
         let body = Value::Object(profile.clone()).to_string();
-        let properties = if body.is_ascii() {
+        let properties = if body.bytes().all(is_header_byte) {
             String::new()
         } else {
             escape_non_ascii(&body)
@@ -175,11 +175,16 @@ impl<'a> Rendered<'a> {
     }
 }
 
+/// Visible ASCII and the space. JSON escapes the control characters but for the last one, DEL.
+const fn is_header_byte(byte: u8) -> bool {
+    matches!(byte, 0x20..=0x7e)
+}
+
 /// The same JSON in ASCII: other characters can stand in strings only, so each becomes its `\u` form.
 fn escape_non_ascii(json: &str) -> String {
     let mut escaped = String::with_capacity(json.len() + 16);
     for character in json.chars() {
-        if character.is_ascii() {
+        if u8::try_from(character).is_ok_and(is_header_byte) {
             escaped.push(character);
         } else {
             let mut units = [0; 2];

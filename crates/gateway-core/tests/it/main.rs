@@ -1,0 +1,12 @@
+//! The gateway through its HTTP surface.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    unreachable_pub,
+    reason = "a test fails by panicking, and has no public items"
+)]
+
+mod sign_in;
+mod stay;
+mod world;
