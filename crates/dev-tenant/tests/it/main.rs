@@ -1,0 +1,4 @@
+//! The tenant over real sockets.
+
+mod authorize;
+mod support;
