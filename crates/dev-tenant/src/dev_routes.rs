@@ -25,7 +25,7 @@ pub(crate) fn faults(tenant: &Arc<Tenant>, request: &Request) -> Response {
             faults.inject(fault);
             json_response(StatusCode::CREATED, &json!({ "waiting": faults.len() }))
         }
-        Err(refused) => refused,
+        Err(refused) => refused.response(),
     }
 }
 
@@ -56,7 +56,7 @@ pub(crate) fn advance_clock(tenant: &Arc<Tenant>, request: &Request) -> Response
             tenant.clock.advance(Duration::from_secs(seconds));
             json_response(StatusCode::OK, &json!({ "now": iso(tenant.now()) }))
         }
-        Err(refused) => refused,
+        Err(refused) => refused.response(),
     }
 }
 
@@ -109,7 +109,7 @@ pub(crate) fn user(tenant: &Arc<Tenant>, request: &Request) -> Response {
         Method::PATCH => {
             let patch = match body::<Patch>(request) {
                 Ok(patch) => patch,
-                Err(refused) => return refused,
+                Err(refused) => return refused.response(),
             };
             let now = tenant.now();
             let mut state = tenant.state();
@@ -159,24 +159,38 @@ pub(crate) async fn backchannel_logout(tenant: Arc<Tenant>, request: Request) ->
             let sent = crate::backchannel::send(&tenant, &logout.user_id, sid, |_| true).await;
             json_response(StatusCode::OK, &json!(sent))
         }
-        Err(refused) => refused,
+        Err(refused) => refused.response(),
     }
 }
 
 /// The JSON body. Its content type is asked for because a foreign page can post
 /// anything else here without the browser asking first.
-fn body<T: DeserializeOwned>(request: &Request) -> Result<T, Response> {
+fn body<T: DeserializeOwned>(request: &Request) -> Result<T, BadBody> {
     if !request
         .media_type()
         .eq_ignore_ascii_case("application/json")
     {
-        return Err(problem(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "The body must be application/json.",
-        ));
+        return Err(BadBody::NotJson);
     }
-    serde_json::from_slice(&request.body)
-        .map_err(|error| problem(StatusCode::BAD_REQUEST, &error.to_string()))
+    serde_json::from_slice(&request.body).map_err(|error| BadBody::Faulty(error.to_string()))
+}
+
+/// Why a body was not taken.
+enum BadBody {
+    NotJson,
+    Faulty(String),
+}
+
+impl BadBody {
+    fn response(&self) -> Response {
+        match self {
+            Self::NotJson => problem(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "The body must be application/json.",
+            ),
+            Self::Faulty(message) => problem(StatusCode::BAD_REQUEST, message),
+        }
+    }
 }
 
 /// An error in the shape of the Management API.

@@ -80,7 +80,7 @@ impl Grant {
 
 /// Which scopes of an API a person may be granted: those of the Management API are for
 /// machines.
-fn of_api<'a>(api: Option<&'a Api>, is_management: bool) -> impl Iterator<Item = &'a str> {
+fn of_api(api: Option<&Api>, is_management: bool) -> impl Iterator<Item = &str> {
     api.into_iter()
         .filter(move |_| !is_management)
         .flat_map(|api| api.scopes.iter().map(String::as_str))

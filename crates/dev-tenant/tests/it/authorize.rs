@@ -29,5 +29,32 @@ async fn a_person_signs_in_and_the_code_gives_tokens() {
     let id = verified(&tenant, &text(&tokens, "id_token")).await;
     assert_eq!(id.header.typ.as_deref(), Some("JWT"));
     let claims = masked(id.claims, &["iss", "iat", "exp", "sid", "updated_at"]);
-    insta::assert_json_snapshot!(claims, @r#""#);
+    insta::assert_json_snapshot!(claims, @r#"
+    {
+      "aud": "dev-website",
+      "email": "mia@example.org",
+      "email_verified": true,
+      "exp": "[exp]",
+      "family_name": "Rossi",
+      "given_name": "Mia",
+      "https://mia-platform.eu/app_metadata": {
+        "groups": [
+          "users",
+          "admin"
+        ]
+      },
+      "https://mia-platform.eu/user_metadata": {
+        "lang": "it"
+      },
+      "iat": "[iat]",
+      "iss": "[iss]",
+      "name": "Mia Rossi",
+      "nickname": "mia",
+      "nonce": "the-nonce",
+      "picture": "https://s.gravatar.com/avatar/2185f8d9db3e25555b813ec60e4873cc5452aa80dc94ef6fd231b751c8c8dd25",
+      "sid": "[sid]",
+      "sub": "auth0|64b0c0ffee0000000000a001",
+      "updated_at": "[updated_at]"
+    }
+    "#);
 }
