@@ -1,6 +1,10 @@
 //! The gateway as a server: settings, listeners and signals. All that decides anything is in
 //! `gateway-core`.
 
+#[cfg(feature = "dev")]
+mod dev;
+#[cfg(feature = "dev")]
+mod dev_page;
 mod environment;
 mod logging;
 mod serve;
@@ -22,17 +26,28 @@ struct Arguments {
     command: Option<Command>,
 }
 
-#[derive(Clone, Copy, Debug, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 enum Command {
     /// Runs the server from the environment and config.json (as without any command).
     Serve,
     /// Reads the environment and config.json, reports every fault, and exits with 0 or 2.
     CheckConfig,
+    /// Runs everything with nothing set: a development tenant with people in it, and the gateway in
+    /// front of it.
+    #[cfg(feature = "dev")]
+    Dev,
+    /// Runs the development tenant alone.
+    #[cfg(feature = "dev")]
+    DevTenant(dev::TenantArguments),
 }
 
 fn main() -> ExitCode {
     match Arguments::parse().command.unwrap_or(Command::Serve) {
         Command::Serve => serve::serve(),
         Command::CheckConfig => serve::check_config(),
+        #[cfg(feature = "dev")]
+        Command::Dev => dev::dev(),
+        #[cfg(feature = "dev")]
+        Command::DevTenant(arguments) => dev::tenant(&arguments),
     }
 }

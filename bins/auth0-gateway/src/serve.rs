@@ -17,7 +17,7 @@ use crate::{logging, server};
 /// Exit status for a configuration that does not hold together.
 const BAD_CONFIGURATION: u8 = 2;
 
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
+pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Reads the configuration and says what is wrong with it.
 #[expect(
@@ -71,7 +71,7 @@ pub(crate) fn serve() -> ExitCode {
 }
 
 /// One thread where there is one processor: handing work between threads would cost and gain nothing.
-fn runtime() -> Result<tokio::runtime::Runtime, BoxError> {
+pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, BoxError> {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let mut builder = if processors == 1 {
         tokio::runtime::Builder::new_current_thread()
@@ -81,7 +81,34 @@ fn runtime() -> Result<tokio::runtime::Runtime, BoxError> {
     Ok(builder.worker_threads(processors).enable_all().build()?)
 }
 
+/// A gateway put together, and where it listens.
+pub(crate) struct Assembled {
+    pub(crate) service: GatewayService,
+    pub(crate) address: SocketAddr,
+    pub(crate) limits: server::Limits,
+    management_address: Option<SocketAddr>,
+}
+
 async fn run(loaded: Loaded) -> Result<(), BoxError> {
+    let Assembled {
+        service,
+        address,
+        limits,
+        management_address,
+    } = assemble(loaded)?;
+    let mut listeners = vec![(bind(address).await?, service.clone())];
+    if let Some(address) = management_address {
+        listeners.push((bind(address).await?, service.on(Listener::Management)));
+    }
+    server::run(listeners, limits, shutdown_signal(), move || {
+        service.drain()
+    })
+    .await;
+    Ok(())
+}
+
+/// Puts adapters and settings together.
+pub(crate) fn assemble(loaded: Loaded) -> Result<Assembled, BoxError> {
     let Loaded {
         settings, clients, ..
     } = loaded;
@@ -116,15 +143,12 @@ async fn run(loaded: Loaded) -> Result<(), BoxError> {
     });
     let service = GatewayService::new(Arc::new(gateway))?;
 
-    let mut listeners = vec![(bind(main_address).await?, service.clone())];
-    if let Some(address) = management_address {
-        listeners.push((bind(address).await?, service.on(Listener::Management)));
-    }
-    server::run(listeners, limits, shutdown_signal(), move || {
-        service.drain()
+    Ok(Assembled {
+        service,
+        address: main_address,
+        limits,
+        management_address,
     })
-    .await;
-    Ok(())
 }
 
 /// The store that is configured, as far as it exists.
@@ -142,7 +166,7 @@ fn store(settings: &Settings) -> Result<MemoryStore, BoxError> {
     Ok(MemoryStore::new())
 }
 
-async fn bind(address: SocketAddr) -> Result<TcpListener, BoxError> {
+pub(crate) async fn bind(address: SocketAddr) -> Result<TcpListener, BoxError> {
     let listener = TcpListener::bind(address)
         .await
         .map_err(|error| format!("cannot listen on {address}: {error}"))?;
@@ -152,7 +176,7 @@ async fn bind(address: SocketAddr) -> Result<TcpListener, BoxError> {
 
 /// SIGTERM or Ctrl-C. The former waits `DELAY_SHUTDOWN_SECONDS`, for load balancers to notice; a person
 /// at a terminal does not want to.
-async fn shutdown_signal() -> server::Shutdown {
+pub(crate) async fn shutdown_signal() -> server::Shutdown {
     use tokio::signal::unix::{SignalKind, signal};
     let Ok(mut terminate) = signal(SignalKind::terminate()) else {
         return std::future::pending().await;

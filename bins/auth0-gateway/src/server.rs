@@ -1,11 +1,15 @@
 //! Accepts connections and serves them, until it is told to stop.
 
+use std::convert::Infallible;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use gateway_core::config::Settings;
 use gateway_core::http::GatewayService;
+use http::{Request, Response};
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -50,10 +54,32 @@ pub(crate) enum Shutdown {
     AtOnce,
 }
 
+/// Answers requests.
+pub(crate) trait Handler: Clone + Send + 'static {
+    /// The body of an answer.
+    type Body: hyper::body::Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>>
+        + Send
+        + 'static;
+    /// The answer to come.
+    type Future: Future<Output = Result<Response<Self::Body>, Infallible>> + Send + 'static;
+
+    /// Answers one request of a peer.
+    fn handle(&self, request: Request<Incoming>, peer: SocketAddr) -> Self::Future;
+}
+
+impl Handler for GatewayService {
+    type Body = gateway_core::http::Body;
+    type Future = gateway_core::http::ResponseFuture;
+
+    fn handle(&self, request: Request<Incoming>, peer: SocketAddr) -> Self::Future {
+        Self::handle(self, request, Some(peer))
+    }
+}
+
 /// Serves until `shutdown`, then drains: `/-/ready` turns, the delay passes, the listeners close, answers
 /// under way finish.
-pub(crate) async fn run(
-    listeners: Vec<(TcpListener, GatewayService)>,
+pub(crate) async fn run<H: Handler>(
+    listeners: Vec<(TcpListener, H)>,
     limits: Limits,
     shutdown: impl Future<Output = Shutdown>,
     drain: impl FnOnce(),
@@ -74,9 +100,9 @@ pub(crate) async fn run(
     tracing::info!("stopped");
 }
 
-async fn accept(
+async fn accept<H: Handler>(
     listener: TcpListener,
-    service: GatewayService,
+    service: H,
     limits: Limits,
     mut stopped: watch::Receiver<bool>,
 ) {
@@ -117,10 +143,10 @@ async fn accept(
     }
 }
 
-fn connection(
+fn connection<H: Handler>(
     stream: TcpStream,
-    peer: std::net::SocketAddr,
-    service: GatewayService,
+    peer: SocketAddr,
+    service: H,
     limits: Limits,
 ) -> impl hyper_util::server::graceful::GracefulConnection<Error = hyper::Error> + Send {
     // Answers are small and awaited: no waiting for more to send. A failure costs speed alone.
@@ -131,6 +157,6 @@ fn connection(
         .max_buf_size(MAX_HEAD)
         .serve_connection(
             TokioIo::new(stream),
-            service_fn(move |request| service.handle(request, Some(peer))),
+            service_fn(move |request| service.handle(request, peer)),
         )
 }
