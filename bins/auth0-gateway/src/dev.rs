@@ -10,7 +10,7 @@ use gateway_core::config::{Environment, load};
 use serde_json::json;
 use tokio::net::TcpListener;
 
-use crate::dev_page::DevService;
+use crate::dev_page::{DevService, ORIGINAL_PROTOCOL};
 use crate::environment::ProcessEnvironment;
 use crate::serve::{BoxError, assemble, runtime, shutdown_signal};
 use crate::{logging, server};
@@ -135,10 +135,7 @@ impl Environment for DevEnvironment {
             "HTTP_HOST" => Some("127.0.0.1".to_owned()),
             // The embedded store is not there yet, and nothing here is worth keeping.
             "SESSION_STORE" => Some("memory".to_owned()),
-            // The server listens already; whatever else is set counts.
-            "ORIGINAL_PROTOCOL_HEADER" => ProcessEnvironment
-                .variable(name)
-                .or(Some("x-forwarded-proto".to_owned())),
+            "ORIGINAL_PROTOCOL_HEADER" => Some(ORIGINAL_PROTOCOL.as_str().to_owned()),
             _ => ProcessEnvironment.variable(name),
         }
     }

@@ -10,13 +10,16 @@ use std::pin::Pin;
 use bytes::Bytes;
 use gateway_core::http::{Body, GatewayService};
 use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, COOKIE, LOCATION};
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Empty, Full};
 use hyper::body::Incoming;
 
 use crate::serve::BoxError;
 use crate::server::Handler;
+
+/// The header that `dev` reads the browser's protocol from.
+pub(crate) const ORIGINAL_PROTOCOL: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 type PageBody = UnsyncBoxBody<Bytes, BoxError>;
 
@@ -36,7 +39,13 @@ impl Handler for DevService {
     type Body = PageBody;
     type Future = Pin<Box<dyn Future<Output = Result<Response<PageBody>, Infallible>> + Send>>;
 
-    fn handle(&self, request: Request<Incoming>, peer: SocketAddr) -> Self::Future {
+    fn handle(&self, mut request: Request<Incoming>, peer: SocketAddr) -> Self::Future {
+        // Nothing in front says so, but this is plain http: a sign-out must come back to it.
+        let protocol = HeaderValue::from_static("http");
+        request
+            .headers_mut()
+            .entry(ORIGINAL_PROTOCOL)
+            .or_insert(protocol);
         let gateway = self.gateway.clone();
         Box::pin(async move {
             if request.uri().path() == "/" && request.method() == Method::GET {
