@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::StreamExt as _;
 use http::header::CONTENT_LENGTH;
 use http::{HeaderValue, StatusCode};
 use http_body_util::combinators::BoxBody;
@@ -225,10 +226,12 @@ fn truncated(response: Response) -> hyper::Response<Body> {
     head.headers
         .insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
     let half = body.slice(..body.len() / 2);
-    let parts = [
-        Ok(Frame::data(half)),
-        Err(io::Error::other("truncated by a fault")),
-    ];
-    let body = StreamBody::new(futures_util::stream::iter(parts));
+    let sent = futures_util::stream::once(async { Ok(Frame::data(half)) });
+    let broken = futures_util::stream::once(async {
+        // Without a pause the head and the half would be thrown away with the rest.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        Err(io::Error::other("truncated by a fault"))
+    });
+    let body = StreamBody::new(sent.chain(broken));
     hyper::Response::from_parts(head, BoxBody::new(body))
 }

@@ -6,5 +6,17 @@
     reason = "helpers of tests fail by panicking"
 )]
 
+mod access_tokens;
 mod authorize;
+mod backchannel;
+mod control;
+mod faults;
+mod forged;
+mod grants;
+mod http;
+mod login_page;
+mod logout;
+mod mfa;
+mod refresh;
 mod support;
+mod userinfo;

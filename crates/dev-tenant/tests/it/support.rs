@@ -11,23 +11,23 @@ use reqwest::{Client, StatusCode};
 use serde_json::Value;
 use url::Url;
 
-pub const CLIENT: [(&str, &str); 2] = [
+pub(crate) const CLIENT: [(&str, &str); 2] = [
     ("client_id", "dev-website"),
     ("client_secret", "dev-website-secret"),
 ];
-pub const API: &str = "https://api.example.org/";
-pub const CALLBACK: &str = "http://localhost:8080/web-login/callback";
-pub const MIA: &str = "auth0|64b0c0ffee0000000000a001";
+pub(crate) const API: &str = "https://api.example.org/";
+pub(crate) const CALLBACK: &str = "http://localhost:8080/web-login/callback";
+pub(crate) const MIA: &str = "auth0|64b0c0ffee0000000000a001";
 
-pub async fn tenant() -> DevTenant {
+pub(crate) async fn tenant() -> DevTenant {
     tenant_with(TenantSettings::default()).await
 }
 
-pub async fn tenant_with(settings: TenantSettings) -> DevTenant {
+pub(crate) async fn tenant_with(settings: TenantSettings) -> DevTenant {
     DevTenant::start(settings, Seed::example()).await.unwrap()
 }
 
-pub fn client() -> Client {
+pub(crate) fn client() -> Client {
     Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .timeout(Duration::from_secs(20))
@@ -38,14 +38,14 @@ pub fn client() -> Client {
 
 /// One answer, read to its end.
 #[derive(Debug)]
-pub struct Answer {
-    pub status: StatusCode,
-    pub headers: HeaderMap,
-    pub text: String,
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) text: String,
 }
 
 impl Answer {
-    pub async fn of(response: reqwest::Response) -> Self {
+    pub(crate) async fn of(response: reqwest::Response) -> Self {
         Self {
             status: response.status(),
             headers: response.headers().clone(),
@@ -53,11 +53,11 @@ impl Answer {
         }
     }
 
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_else(|_| panic!("not JSON: {}", self.text))
     }
 
-    pub fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         self.headers
             .get(name)
             .unwrap_or_else(|| panic!("no {name} in {:?}", self.headers))
@@ -66,12 +66,12 @@ impl Answer {
     }
 
     /// Status and body in one line, for snapshots.
-    pub fn line(&self) -> String {
+    pub(crate) fn line(&self) -> String {
         format!("{} {}", self.status.as_u16(), self.text)
     }
 
     /// Where it redirects to.
-    pub fn location(&self) -> Url {
+    pub(crate) fn location(&self) -> Url {
         assert_eq!(self.status, StatusCode::FOUND, "{}", self.text);
         let location = self.headers[LOCATION].to_str().unwrap();
         Url::parse("http://base.invalid")
@@ -81,29 +81,29 @@ impl Answer {
     }
 }
 
-pub fn parameter(url: &Url, name: &str) -> Option<String> {
+pub(crate) fn parameter(url: &Url, name: &str) -> Option<String> {
     let mut pairs = url.query_pairs();
     let found = pairs.find(|(key, _)| key == name);
     found.map(|(_, value)| value.into_owned())
 }
 
-pub fn form(pairs: &[(&str, &str)]) -> String {
+pub(crate) fn form(pairs: &[(&str, &str)]) -> String {
     form_urlencoded::Serializer::new(String::new())
         .extend_pairs(pairs)
         .finish()
 }
 
-pub async fn get(tenant: &DevTenant, path: &str) -> Answer {
+pub(crate) async fn get(tenant: &DevTenant, path: &str) -> Answer {
     let url = format!("{}{path}", tenant.url());
     Answer::of(client().get(url).send().await.unwrap()).await
 }
 
-pub async fn post(tenant: &DevTenant, path: &str, pairs: &[(&str, &str)]) -> Answer {
+pub(crate) async fn post(tenant: &DevTenant, path: &str, pairs: &[(&str, &str)]) -> Answer {
     try_post(tenant, path, pairs).await.unwrap()
 }
 
 /// `Err` when the connection was cut.
-pub async fn try_post(
+pub(crate) async fn try_post(
     tenant: &DevTenant,
     path: &str,
     pairs: &[(&str, &str)],
@@ -122,7 +122,7 @@ pub async fn try_post(
     })
 }
 
-pub async fn post_json(tenant: &DevTenant, path: &str, body: &Value) -> Answer {
+pub(crate) async fn post_json(tenant: &DevTenant, path: &str, body: &Value) -> Answer {
     let response = client()
         .post(format!("{}{path}", tenant.url()))
         .header("content-type", "application/json")
@@ -134,13 +134,17 @@ pub async fn post_json(tenant: &DevTenant, path: &str, body: &Value) -> Answer {
 }
 
 /// A token call of `dev-website`.
-pub async fn token(tenant: &DevTenant, pairs: &[(&str, &str)]) -> Answer {
+pub(crate) async fn token(tenant: &DevTenant, pairs: &[(&str, &str)]) -> Answer {
     let all: Vec<(&str, &str)> = CLIENT.iter().chain(pairs).copied().collect();
     post(tenant, "/oauth/token", &all).await
 }
 
 /// Mia's tokens by the password grant.
-pub async fn password_tokens(tenant: &DevTenant, scope: &str, audience: Option<&str>) -> Value {
+pub(crate) async fn password_tokens(
+    tenant: &DevTenant,
+    scope: &str,
+    audience: Option<&str>,
+) -> Value {
     let mut pairs = vec![
         ("grant_type", "password"),
         ("username", "mia@example.org"),
@@ -153,7 +157,7 @@ pub async fn password_tokens(tenant: &DevTenant, scope: &str, audience: Option<&
     answer.json()
 }
 
-pub async fn refresh(tenant: &DevTenant, refresh_token: &str) -> Answer {
+pub(crate) async fn refresh(tenant: &DevTenant, refresh_token: &str) -> Answer {
     token(
         tenant,
         &[
@@ -164,7 +168,7 @@ pub async fn refresh(tenant: &DevTenant, refresh_token: &str) -> Answer {
     .await
 }
 
-pub fn text(value: &Value, name: &str) -> String {
+pub(crate) fn text(value: &Value, name: &str) -> String {
     value[name]
         .as_str()
         .unwrap_or_else(|| panic!("no text {name} in {value}"))
@@ -173,11 +177,11 @@ pub fn text(value: &Value, name: &str) -> String {
 
 /// Header and claims of a token whose signature a JWT library has checked against the
 /// published keys.
-pub async fn verified(tenant: &DevTenant, token: &str) -> jsonwebtoken::TokenData<Value> {
+pub(crate) async fn verified(tenant: &DevTenant, token: &str) -> jsonwebtoken::TokenData<Value> {
     try_verify(tenant, token).await.unwrap()
 }
 
-pub async fn try_verify(
+pub(crate) async fn try_verify(
     tenant: &DevTenant,
     token: &str,
 ) -> Result<jsonwebtoken::TokenData<Value>, String> {
@@ -194,14 +198,14 @@ pub async fn try_verify(
 }
 
 /// Something with cookies that does not follow redirects by itself.
-pub struct Browser<'a> {
+pub(crate) struct Browser<'a> {
     tenant: &'a DevTenant,
     client: Client,
-    pub cookies: BTreeMap<String, String>,
+    pub(crate) cookies: BTreeMap<String, String>,
 }
 
 impl<'a> Browser<'a> {
-    pub fn new(tenant: &'a DevTenant) -> Self {
+    pub(crate) fn new(tenant: &'a DevTenant) -> Self {
         Self {
             tenant,
             client: client(),
@@ -209,12 +213,12 @@ impl<'a> Browser<'a> {
         }
     }
 
-    pub async fn get(&mut self, path: &str) -> Answer {
+    pub(crate) async fn get(&mut self, path: &str) -> Answer {
         let request = self.client.get(format!("{}{path}", self.tenant.url()));
         self.send(request).await
     }
 
-    pub async fn post(&mut self, path: &str, pairs: &[(&str, &str)]) -> Answer {
+    pub(crate) async fn post(&mut self, path: &str, pairs: &[(&str, &str)]) -> Answer {
         let request = self
             .client
             .post(format!("{}{path}", self.tenant.url()))
@@ -247,7 +251,7 @@ impl<'a> Browser<'a> {
     }
 
     /// `/authorize` with these parameters besides the usual ones.
-    pub async fn authorize(&mut self, more: &[(&str, &str)]) -> Answer {
+    pub(crate) async fn authorize(&mut self, more: &[(&str, &str)]) -> Answer {
         let usual = [
             ("client_id", "dev-website"),
             ("response_type", "code"),
@@ -263,7 +267,7 @@ impl<'a> Browser<'a> {
     }
 
     /// Fills in the login page that `/authorize` led to.
-    pub async fn log_in(&mut self, page: &Answer, username: &str, password: &str) -> Answer {
+    pub(crate) async fn log_in(&mut self, page: &Answer, username: &str, password: &str) -> Answer {
         let location = page.location();
         assert_eq!(location.path(), "/u/login");
         let state = parameter(&location, "state").unwrap();
@@ -278,8 +282,14 @@ impl<'a> Browser<'a> {
         .await
     }
 
+    /// A code of the session that is there.
+    pub(crate) async fn code_again(&mut self) -> String {
+        let target = self.authorize(&[]).await.location();
+        parameter(&target, "code").unwrap()
+    }
+
     /// Signs Mia in and returns the code.
-    pub async fn code(&mut self, more: &[(&str, &str)]) -> String {
+    pub(crate) async fn code(&mut self, more: &[(&str, &str)]) -> String {
         let page = self.authorize(more).await;
         let done = self
             .log_in(&page, "mia@example.org", "Correct-Horse-1")
@@ -289,7 +299,7 @@ impl<'a> Browser<'a> {
 }
 
 /// Exchanges a code for tokens.
-pub async fn exchange(tenant: &DevTenant, code: &str, more: &[(&str, &str)]) -> Answer {
+pub(crate) async fn exchange(tenant: &DevTenant, code: &str, more: &[(&str, &str)]) -> Answer {
     let mut pairs = vec![
         ("grant_type", "authorization_code"),
         ("code", code),
@@ -302,7 +312,7 @@ pub async fn exchange(tenant: &DevTenant, code: &str, more: &[(&str, &str)]) -> 
 
 /// The value with what changes from run to run replaced by its name, after a check that
 /// it is there.
-pub fn masked(mut value: Value, names: &[&str]) -> Value {
+pub(crate) fn masked(mut value: Value, names: &[&str]) -> Value {
     for name in names {
         assert!(!value[name].is_null(), "no {name} in {value}");
         value[name] = Value::String(format!("[{name}]"));
