@@ -55,8 +55,8 @@ mod tests {
     #[test]
     fn ids_count_up_from_random_bits() {
         let ids = RequestIds {
-            process: 0xfeed,
             count: AtomicU64::new(10),
+            ..RequestIds::of(0xfeed)
         };
         assert_eq!(ids.next(), "000000000000feed000000000000000a");
         assert_eq!(ids.next(), "000000000000feed000000000000000b");
