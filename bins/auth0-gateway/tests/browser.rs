@@ -44,7 +44,7 @@ fn start(command: &mut Command, marker: &str) -> (Process, String) {
     (Process(child), line.unwrap())
 }
 
-/// A browser, driven over the WebDriver protocol (W3C).
+/// A browser, driven over the `WebDriver` protocol of the W3C.
 struct Browser {
     http: Client,
     session: String,

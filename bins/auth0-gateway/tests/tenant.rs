@@ -1,10 +1,6 @@
 //! The gateway against the development tenant, over real sockets on both sides, with the tenant's faults.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::io;
 use std::path::Path;

@@ -19,7 +19,7 @@ use crate::{
 
 /// Keeps sessions and one-time records in the memory of this process; all is lost with it.
 ///
-/// Readers take a read lock on one of [`SHARDS`] tables and nothing else. Writers take turns. Expired
+/// Readers take a read lock on one of 64 tables and nothing else. Writers take turns. Expired
 /// sessions count as none from their last instant on; their memory is taken back by later sign-ins,
 /// a few at a time.
 #[derive(Debug)]
