@@ -7,6 +7,8 @@
     reason = "a test fails by panicking, and has no public items"
 )]
 
+mod config;
 mod sign_in;
 mod stay;
+mod threats;
 mod world;

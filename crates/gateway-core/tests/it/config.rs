@@ -1,0 +1,165 @@
+//! The configuration: every fault at once, each with its place and the mend.
+
+use std::collections::BTreeMap;
+
+use gateway_core::config::{Clients, Faults, load, parse_clients};
+use serde_json::{Value, json};
+
+use crate::world::FakeEnvironment;
+
+fn environment(variables: &[(&'static str, &'static str)], config: &Value) -> FakeEnvironment {
+    FakeEnvironment {
+        variables: variables.iter().copied().collect(),
+        config: config.to_string(),
+    }
+}
+
+fn good() -> Value {
+    json!({"clients": {"web": {
+        "auth0Url": "acme.eu.auth0.com", "clientId": "id", "clientSecret": "{{SECRET}}",
+        "redirectUrl": "https://www.example.org/web-login/callback", "scopes": ["openid", "profile", "website", "profile_x"],
+    }}})
+}
+
+fn parse(config: &Value) -> Result<Clients, Faults> {
+    parse_clients(
+        &config.to_string(),
+        &environment(&[("SECRET", "quote\"{{SECRET}}")], &json!({})),
+    )
+    .map(|(clients, _)| clients)
+}
+
+#[test]
+fn a_good_configuration_is_read() {
+    let clients = parse(&good()).unwrap();
+    let web = &clients.by_name["web"];
+    assert_eq!(web.scope, "openid profile profile_x");
+    assert!(web.website && web.revoke_on_logout && !web.web_login);
+    // What comes in for a variable is not looked at again.
+    assert_eq!(web.application.client_secret.expose(), "quote\"{{SECRET}}");
+}
+
+#[test]
+fn every_fault_is_reported_at_once() {
+    let config = json!({
+        "clients": {
+            "web": {
+                "auth0Url": "http://acme.eu.auth0.com", "clientid": "id", "clientSecret": "{{MISSING}}",
+                "redirectUrl": "/callback", "scopes": "openid", "sameSite": "lax", "webLogin": "yes",
+                "supportedConnections": ["a", "a"], "defaultConnection": "b",
+                "supportedSigningAlgs": ["none"], "allowedRedirectUrls": ["https://A.example/x?y"],
+            },
+            "a b": {},
+        },
+        "defaultClient": "nobody",
+        "customClaimsNamespaces": ["https://a.example/x", "https://b.example/x"],
+        "apiKeys": [{"sha256": "abc", "client": "web"}],
+        "managementClient": {"auth0Url": "acme.eu.auth0.com", "clientId": "m", "clientSecret": "s",
+            "supportedConnectionsMap": {"a": {}}, "supportedConnections": ["a"]},
+        "unknown": 1,
+    });
+    let variables = [
+        ("HTTP_PORT", "x"),
+        ("TRUSTED_PROXIES", "10.0.0.0/33"),
+        ("REDIS_MODE", "sentinel"),
+        ("SESSION_STORE", "redis"),
+        ("MANAGEMENT_API_KEYS", "canary-short"),
+    ];
+    let faults = load(&environment(&variables, &config)).unwrap_err();
+    assert!(!faults.to_string().contains("canary"));
+    insta::assert_snapshot!(faults);
+}
+
+#[test]
+fn single_faults_have_their_place() {
+    let set = |pointer: &str, value: Value| {
+        let mut config = good();
+        let (parent, key) = pointer.rsplit_once('/').unwrap();
+        config.pointer_mut(parent).unwrap()[key] = value;
+        config
+    };
+    for (pointer, value) in [
+        (
+            "/clients/web/auth0Url",
+            json!("https://acme.eu.auth0.com/path"),
+        ),
+        ("/clients/web/clientId", json!("")),
+        ("/clients/web/clientId", json!(1)),
+        ("/clients/web/scopes/0", json!("two words")),
+        ("/clients/web/sessionCookie", json!("jwt")),
+        ("/clients/web/logoutMethod", json!("get")),
+        ("/clients/web/typo~1", json!(true)),
+        ("/defaultClient", json!("other")),
+        ("/managementClient", json!([])),
+    ] {
+        let config = if pointer.ends_with("/0") {
+            set("/clients/web/scopes", json!(["two words"]))
+        } else {
+            set(pointer, value)
+        };
+        let faults = parse(&config).unwrap_err();
+        let expected = pointer.replace('~', "~0");
+        assert!(
+            faults.0.iter().any(|fault| fault.location == expected),
+            "{pointer}: {faults}"
+        );
+    }
+}
+
+#[test]
+fn a_key_twice_and_broken_json_are_faults() {
+    let nothing = environment(&[], &json!({}));
+    let faults = parse_clients(r#"{"clients": {}, "clients": {}}"#, &nothing).unwrap_err();
+    assert!(
+        faults.to_string().contains("/clients: is given twice"),
+        "{faults}"
+    );
+    let faults = parse_clients("{\n \"clients\": canary", &nothing).unwrap_err();
+    assert!(
+        faults.to_string().contains("line 2") && !faults.to_string().contains("canary"),
+        "{faults}"
+    );
+}
+
+#[test]
+fn a_non_loopback_address_needs_a_choice() {
+    let faults = |variables: &[(&'static str, &'static str)]| {
+        let variables = [&[("SECRET", "s")], variables].concat();
+        load(&environment(&variables, &good())).err()
+    };
+    assert!(
+        faults(&[])
+            .unwrap()
+            .to_string()
+            .contains("MANAGEMENT_ACCESS")
+    );
+    for choice in [
+        ("HTTP_HOST", "127.0.0.1"),
+        ("HTTP_HOST", "::1"),
+        ("MANAGEMENT_ACCESS", "open"),
+        ("MANAGEMENT_HTTP_PORT", "9000"),
+        ("MANAGEMENT_API_KEYS", "0123456789abcdef"),
+    ] {
+        assert_eq!(faults(&[choice]), None, "{choice:?}");
+    }
+}
+
+#[test]
+fn no_secret_is_shown() {
+    let variables = [
+        ("SECRET", "canary-1"),
+        ("REDIS_HOSTS", "r"),
+        ("REDIS_PASSWORD", "canary-2"),
+        ("MANAGEMENT_API_KEYS", "canary-3-0123456789"),
+    ];
+    let loaded = load(&environment(&variables, &good())).unwrap();
+    assert!(!format!("{loaded:?}").contains("canary"));
+}
+
+proptest::proptest! {
+    #[test]
+    fn any_text_is_read_without_a_panic(text in "\\PC{0,200}|[{}\\[\\]\":,a-z0-9]{0,200}") {
+        let nothing = FakeEnvironment { variables: BTreeMap::new(), config: String::new() };
+        let _ = parse_clients(&text, &nothing);
+    }
+}
