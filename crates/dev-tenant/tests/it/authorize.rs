@@ -355,3 +355,20 @@ async fn a_code_is_bound_to_its_redirect_uri_and_verifier() {
     403 {"error":"unauthorized_client","error_description":"The redirect URI is wrong."}
     "#);
 }
+
+#[tokio::test]
+async fn a_request_can_be_posted_too() {
+    let tenant = tenant().await;
+    let mut browser = Browser::new(&tenant);
+    let answer = browser
+        .post(
+            "/authorize",
+            &[
+                ("client_id", "dev-website"),
+                ("response_type", "code"),
+                ("redirect_uri", CALLBACK),
+            ],
+        )
+        .await;
+    assert_eq!(answer.location().path(), "/u/login");
+}

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dev_tenant::{DevTenant, RateLimits, TenantSettings};
+use dev_tenant::{DevTenant, Fault, FaultKind, Forgery, RateLimits, TenantSettings};
 
 use crate::support::*;
 
@@ -83,6 +83,24 @@ async fn everything_else_is_401_in_plain_text() {
     tenant.advance_clock(Duration::from_secs(86_400));
     assert_eq!(userinfo(&tenant, &opaque).await.status, 401);
     assert_eq!(userinfo(&tenant, &signed).await.status, 401);
+}
+
+/// Well signed and with `openid`, but meant for somebody else.
+#[tokio::test]
+async fn a_token_for_another_audience_is_401() {
+    let tenant = tenant().await;
+    for forgery in [
+        Forgery::SeveralAudiences { azp: None },
+        Forgery::Claim {
+            name: "scope".to_owned(),
+            value: "openid".into(),
+        },
+    ] {
+        tenant.inject(Fault::on("/oauth/token", FaultKind::Forge(forgery)).times(1));
+    }
+    let token = text(&password_tokens(&tenant, "openid", None).await, "id_token");
+    verified(&tenant, &token).await;
+    assert_eq!(userinfo(&tenant, &token).await.status, 401);
 }
 
 #[tokio::test]
