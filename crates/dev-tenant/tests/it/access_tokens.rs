@@ -63,16 +63,17 @@ async fn auth0s_own_dialect_has_no_jti_and_two_of_one_second_are_the_same() {
         .await
         .unwrap();
 
-    // Two of three calls in a row share a second.
-    let mut tokens = Vec::new();
-    for _ in 0..3 {
-        tokens.push(password_tokens(&tenant, "openid", None).await);
-    }
-    assert!(
+    // Two calls in a row share a second, unless the machine is very busy.
+    let mut tokens = vec![password_tokens(&tenant, "openid", None).await];
+    let alike = |tokens: &[serde_json::Value]| {
         tokens
             .windows(2)
             .any(|two| two[0]["access_token"] == two[1]["access_token"])
-    );
+    };
+    while !alike(&tokens) {
+        assert!(tokens.len() < 20, "no two tokens are the same");
+        tokens.push(password_tokens(&tenant, "openid", None).await);
+    }
     assert_eq!(tokens[0]["expires_in"], 60);
 
     let token = verified(&tenant, &text(&tokens[0], "access_token")).await;
