@@ -183,7 +183,68 @@ impl TenantKeys {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
+    use crate::port::MockAuthenticationApi;
+
+    /// A tenant that answers after a while, and how often it was asked.
+    fn slow_api(answers: bool) -> (MockAuthenticationApi, Arc<AtomicUsize>) {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let mut api = MockAuthenticationApi::new();
+        let count = Arc::clone(&asked);
+        api.expect_key_set().returning(move |_| {
+            count.fetch_add(1, Ordering::SeqCst);
+            std::thread::sleep(Duration::from_millis(20));
+            if answers {
+                Ok(KeySet::default())
+            } else {
+                Err(Error::Timeout)
+            }
+        });
+        (api, asked)
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 8)]
+    async fn made_up_key_ids_make_one_fetch_in_thirty_seconds() {
+        let (api, asked) = slow_api(true);
+        let (api, cache) = (Arc::new(api), Arc::new(KeyCache::default()));
+        let tenant = Tenant::parse("acme.eu.auth0.com").unwrap();
+        for _ in 0..2 {
+            let calls: Vec<_> = (0..50)
+                .map(|_| {
+                    let (api, cache, tenant) =
+                        (Arc::clone(&api), Arc::clone(&cache), tenant.clone());
+                    tokio::spawn(async move { cache.get(&*api, &tenant, |_| false).await })
+                })
+                .collect();
+            for call in calls {
+                assert!(call.await.unwrap().is_ok());
+            }
+        }
+        assert_eq!(asked.load(Ordering::SeqCst), 1);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 8)]
+    async fn who_waits_for_a_fetch_that_fails_does_not_fetch_again() {
+        let (api, asked) = slow_api(false);
+        let (api, cache) = (Arc::new(api), Arc::new(KeyCache::default()));
+        let tenant = Tenant::parse("acme.eu.auth0.com").unwrap();
+        let calls: Vec<_> = (0..8)
+            .map(|_| {
+                let (api, cache, tenant) = (Arc::clone(&api), Arc::clone(&cache), tenant.clone());
+                tokio::spawn(async move { cache.get(&*api, &tenant, |_| true).await })
+            })
+            .collect();
+        for call in calls {
+            assert!(call.await.unwrap().is_err());
+        }
+        // Eight threads begin together; one that comes after the first fetch has ended may try anew.
+        assert!(asked.load(Ordering::SeqCst) <= 2);
+        // And nobody waits thirty seconds for a tenant whose keys were never seen.
+        assert!(cache.get(&*api, &tenant, |_| true).await.is_err());
+        assert!(asked.load(Ordering::SeqCst) >= 2);
+    }
 
     #[test]
     fn passes_over_keys_that_do_not_sign() {
