@@ -56,6 +56,8 @@ impl fmt::Debug for ClientSettings {
 #[derive(Clone, Debug)]
 pub struct Auth0Client {
     http: reqwest::Client,
+    /// For a tenant on a loopback address over plain http: no proxy stands in between.
+    direct: reqwest::Client,
     max_body_bytes: usize,
 }
 
@@ -81,7 +83,6 @@ impl Auth0Client {
                 // Below the idle limit of the usual load balancers, so that a request seldom meets a
                 // connection that is being closed.
                 .pool_idle_timeout(Duration::from_secs(30))
-                .no_proxy()
         };
         // A machine without any certificate authority still reaches a loopback tenant.
         let http = builder()
@@ -89,10 +90,25 @@ impl Auth0Client {
             .build()
             .or_else(|_| builder().tls_certs_only(roots).build())
             .map_err(transport)?;
+        let direct = builder()
+            .no_proxy()
+            .tls_certs_only([])
+            .build()
+            .map_err(transport)?;
         Ok(Self {
             http,
+            direct,
             max_body_bytes: settings.max_body_bytes,
         })
+    }
+
+    /// The client for a tenant. `HTTPS_PROXY` and its like count, but not for loopback.
+    fn http(&self, tenant: &Tenant) -> &reqwest::Client {
+        if tenant.is_plain_http() {
+            &self.direct
+        } else {
+            &self.http
+        }
     }
 
     /// Sends, reads a bounded body, and sorts failures by what can be done about them.
@@ -126,7 +142,7 @@ impl Auth0Client {
 impl AuthenticationApi for Auth0Client {
     async fn token(&self, application: &Application, grant: &Grant) -> Result<TokenSet, Error> {
         let mut request = self
-            .http
+            .http(&application.tenant)
             .post(application.tenant.endpoint("oauth/token"))
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
             .body(grant.to_form(application));
@@ -148,7 +164,7 @@ impl AuthenticationApi for Auth0Client {
             "token": refresh_token.expose(),
         });
         let request = self
-            .http
+            .http(&application.tenant)
             .post(application.tenant.endpoint("oauth/revoke"))
             .json(&body);
         self.send(request).await.map(drop)
@@ -165,7 +181,9 @@ impl AuthenticationApi for Auth0Client {
         }
         let url = application.tenant.endpoint("dbconnections/change_password");
         // The answer is a sentence in plain text.
-        self.send(self.http.post(url).json(&body)).await.map(drop)
+        self.send(self.http(&application.tenant).post(url).json(&body))
+            .await
+            .map(drop)
     }
 
     async fn user_info(
@@ -176,7 +194,7 @@ impl AuthenticationApi for Auth0Client {
         let url = tenant.endpoint("userinfo");
         let body = self
             .read(|| {
-                self.http
+                self.http(tenant)
                     .get(url.clone())
                     .bearer_auth(access_token.expose())
             })
@@ -187,7 +205,7 @@ impl AuthenticationApi for Auth0Client {
 
     async fn key_set(&self, tenant: &Tenant) -> Result<KeySet, Error> {
         let url = tenant.endpoint(".well-known/jwks.json");
-        let body = self.read(|| self.http.get(url.clone())).await?;
+        let body = self.read(|| self.http(tenant).get(url.clone())).await?;
         KeySet::from_json(&body)
             .map_err(|_| Error::Unexpected("a key set that is not the documented JSON"))
     }

@@ -134,6 +134,11 @@ impl Tenant {
         url
     }
 
+    /// True for a loopback tenant without TLS.
+    pub(crate) fn is_plain_http(&self) -> bool {
+        self.base.scheme() == "http"
+    }
+
     /// URL of an endpoint below the tenant, for example `oauth/token`.
     pub(crate) fn endpoint(&self, path: &str) -> Url {
         let mut url = self.base.clone();
