@@ -147,7 +147,9 @@ impl Tenant {
     }
 }
 
-fn is_loopback(url: &Url) -> bool {
+/// Does a URL name this machine: `localhost`, 127.0.0.0/8 or `[::1]`? Nothing is resolved.
+#[must_use]
+pub fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(url::Host::Domain(name)) => name == "localhost",
         Some(url::Host::Ipv4(address)) => address.is_loopback(),

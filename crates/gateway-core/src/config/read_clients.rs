@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use auth0_api::tenant::is_loopback;
 use auth0_api::{Application, ClientSecret, SigningAlgorithm, Tenant};
 use sessionkit::SameSite;
 use url::Url;
@@ -315,15 +316,6 @@ fn allowed_url(text: &str, at: &str, report: &mut Report) -> Option<Url> {
         return None;
     }
     Some(url)
-}
-
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(url::Host::Domain(name)) => name == "localhost",
-        Some(url::Host::Ipv4(address)) => address.is_loopback(),
-        Some(url::Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    }
 }
 
 fn api_keys(
