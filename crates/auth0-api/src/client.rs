@@ -266,6 +266,7 @@ fn bare(status: StatusCode, code: ErrorCode) -> Refusal {
         description: None,
         mfa_token: None,
         mfa_requirements: None,
+        body: None,
     }
 }
 

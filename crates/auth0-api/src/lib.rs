@@ -6,8 +6,10 @@ pub mod client;
 pub mod error;
 pub mod grant;
 pub mod keys;
+pub mod management;
 pub mod pkce;
 pub mod port;
+pub mod search;
 pub mod secret;
 pub mod tenant;
 pub mod token;
@@ -19,6 +21,7 @@ pub use authorize::{AuthorizeRequest, LogoutRequest};
 pub use client::{Auth0Client, ClientSettings};
 pub use error::{Error, ErrorCode, Refusal};
 pub use grant::Grant;
+pub use management::ManagementApi;
 pub use pkce::{CodeChallenge, random_urlsafe};
 pub use port::{AuthenticationApi, ChangePassword};
 pub use secret::{

@@ -70,6 +70,7 @@ pub(crate) fn refusal(status: u16, body: &[u8]) -> Option<Refusal> {
             .or_else(|| text("message")),
         mfa_token: text("mfa_token").map(MfaToken::new),
         mfa_requirements: body.get("mfa_requirements").cloned(),
+        body: None,
     })
 }
 

@@ -149,6 +149,7 @@ fn refused(code: &str) -> Error {
             description: Some("the sign-in was refused".to_owned()),
             mfa_token: None,
             mfa_requirements: None,
+            body: None,
         },
     })
 }

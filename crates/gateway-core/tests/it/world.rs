@@ -106,6 +106,7 @@ impl FakeAuth0 {
             description: Some(description.to_owned()),
             mfa_token: None,
             mfa_requirements: None,
+            body: None,
         })
     }
 }
