@@ -80,7 +80,7 @@ pub struct Refusal {
     /// The other fields of an `mfa_required` (`mfa_requirements`), as they came.
     pub mfa_requirements: Option<serde_json::Value>,
     /// The whole answer, where it came from the Management API: it is passed on as it is.
-    pub body: Option<serde_json::Map<String, serde_json::Value>>,
+    pub body: Option<Box<serde_json::Map<String, serde_json::Value>>>,
 }
 
 impl fmt::Display for Refusal {
