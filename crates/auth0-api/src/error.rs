@@ -78,7 +78,7 @@ pub struct Refusal {
     /// Continues the sign-in, with `mfa_required`.
     pub mfa_token: Option<MfaToken>,
     /// The other fields of an `mfa_required` (`mfa_requirements`), as they came.
-    pub mfa_requirements: Option<serde_json::Value>,
+    pub mfa_requirements: Option<Box<serde_json::Value>>,
     /// The whole answer, where it came from the Management API: it is passed on as it is.
     pub body: Option<Box<serde_json::Map<String, serde_json::Value>>>,
 }

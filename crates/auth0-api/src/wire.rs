@@ -69,7 +69,7 @@ pub(crate) fn refusal(status: u16, body: &[u8]) -> Option<Refusal> {
             .or_else(|| text("description"))
             .or_else(|| text("message")),
         mfa_token: text("mfa_token").map(MfaToken::new),
-        mfa_requirements: body.get("mfa_requirements").cloned(),
+        mfa_requirements: body.get("mfa_requirements").cloned().map(Box::new),
         body: None,
     })
 }

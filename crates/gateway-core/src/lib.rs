@@ -7,11 +7,13 @@ pub mod error;
 pub mod gateway;
 pub mod http;
 pub mod profile;
+pub mod query;
 pub mod redirect;
 pub mod refresh;
 pub mod sign_in;
 
 mod client_selection;
+mod json;
 mod login_state;
 mod refusal;
 mod sign_out;

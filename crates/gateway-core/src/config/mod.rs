@@ -6,7 +6,6 @@ mod object;
 mod read_clients;
 mod read_settings;
 mod settings;
-mod tree;
 mod variables;
 
 pub use client::{

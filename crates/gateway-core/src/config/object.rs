@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::fault::Report;
-use super::tree::Tree;
+use crate::json::Tree;
 
 /// An object, and where it stands.
 pub(super) struct Object<'a> {

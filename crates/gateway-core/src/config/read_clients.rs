@@ -14,7 +14,7 @@ use super::client::{
 };
 use super::fault::Report;
 use super::object::{Object, join};
-use super::tree::Tree;
+use crate::json::Tree;
 
 /// Path that the redirect URL of a client with built-in login pages ends in.
 const CALLBACK: &str = "/web-login/callback";

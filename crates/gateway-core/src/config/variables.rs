@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 
 use super::fault::Report;
-use super::tree::Tree;
+use crate::json::Tree;
 
 /// Where variables and files come from: the process' own, or a test's.
 pub trait Environment {
@@ -73,7 +73,7 @@ pub(super) fn substitute(
                 substitute(value, &here, lookup, report);
             }
         }
-        Tree::Null | Tree::Bool(_) | Tree::Number => {}
+        Tree::Null | Tree::Bool(_) | Tree::Number(_) => {}
     }
 }
 

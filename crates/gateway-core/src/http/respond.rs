@@ -117,7 +117,7 @@ pub(super) fn error(error: &Error) -> Answer {
                 body["mfa_token"] = token.expose().into();
             }
             if let Some(requirements) = &refusal.mfa_requirements {
-                body["mfa_requirements"] = requirements.clone();
+                body["mfa_requirements"] = (**requirements).clone();
             }
         }
         Error::RateLimited { code, .. } => {

@@ -3,13 +3,14 @@
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Number, Value};
 
 /// A JSON value.
-pub(super) enum Tree {
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Tree {
     Null,
     Bool(bool),
-    /// No setting is a number: its value is of no interest.
-    Number,
+    Number(Number),
     Text(String),
     List(Vec<Self>),
     Object(Vec<(String, Self)>),
@@ -17,15 +18,44 @@ pub(super) enum Tree {
 
 impl Tree {
     /// What it is, in a person's words.
-    pub(super) const fn kind(&self) -> &'static str {
+    pub(crate) const fn kind(&self) -> &'static str {
         match self {
             Self::Null => "null",
             Self::Bool(_) => "a boolean",
-            Self::Number => "a number",
+            Self::Number(_) => "a number",
             Self::Text(_) => "a string",
             Self::List(_) => "a list",
             Self::Object(_) => "an object",
         }
+    }
+
+    /// The plain value.
+    ///
+    /// # Errors
+    /// The name of a key that comes twice in one object.
+    pub(crate) fn into_value(self) -> Result<Value, String> {
+        Ok(match self {
+            Self::Null => Value::Null,
+            Self::Bool(value) => Value::Bool(value),
+            Self::Number(value) => Value::Number(value),
+            Self::Text(value) => Value::String(value),
+            Self::List(items) => Value::Array(
+                items
+                    .into_iter()
+                    .map(Self::into_value)
+                    .collect::<Result<_, _>>()?,
+            ),
+            Self::Object(entries) => {
+                let mut map = Map::new();
+                for (key, value) in entries {
+                    if map.contains_key(&key) {
+                        return Err(key);
+                    }
+                    map.insert(key, value.into_value()?);
+                }
+                Value::Object(map)
+            }
+        })
     }
 }
 
@@ -52,16 +82,16 @@ impl<'de> Visitor<'de> for TreeVisitor {
         Ok(Tree::Bool(value))
     }
 
-    fn visit_i64<E>(self, _: i64) -> Result<Tree, E> {
-        Ok(Tree::Number)
+    fn visit_i64<E>(self, value: i64) -> Result<Tree, E> {
+        Ok(Tree::Number(value.into()))
     }
 
-    fn visit_u64<E>(self, _: u64) -> Result<Tree, E> {
-        Ok(Tree::Number)
+    fn visit_u64<E>(self, value: u64) -> Result<Tree, E> {
+        Ok(Tree::Number(value.into()))
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<Tree, E> {
-        Ok(Tree::Number)
+    fn visit_f64<E>(self, value: f64) -> Result<Tree, E> {
+        Ok(Number::from_f64(value).map_or(Tree::Null, Tree::Number))
     }
 
     fn visit_str<E>(self, value: &str) -> Result<Tree, E> {
