@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use auth0_api::Refusal;
+use serde_json::{Map, Value};
 use sessionkit::StoreError;
 
 /// Why a use case gave no result.
@@ -60,6 +61,41 @@ pub enum Error {
         #[source]
         source: Option<BoxError>,
     },
+    /// Auth0's Management API said no (400, 404, 409, 413): its own answer goes through.
+    #[error("{}", auth0_message(.body))]
+    Auth0Answer {
+        /// The status.
+        status: u16,
+        /// Auth0's body.
+        body: Box<Map<String, Value>>,
+    },
+    /// No such user, or one that this gateway may not touch.
+    #[error("The user does not exist.")]
+    UserNotFound,
+    /// No such import job, or one that this gateway may not see.
+    #[error("Job not found.")]
+    JobNotFound,
+    /// No such session.
+    #[error("no live session of that id")]
+    SessionNotFound,
+    /// Auth0 does not let the management client do this.
+    #[error("Auth0 does not allow this to the managementClient: {reason}")]
+    ManagementRefused {
+        /// Auth0's words, for example which scope is missing.
+        reason: String,
+        /// Auth0's answer.
+        #[source]
+        source: auth0_api::Error,
+    },
+    /// The Management API answered with a 5xx, or not at all.
+    #[error("Auth0's Management API failed: try again later")]
+    BadGateway(#[source] auth0_api::Error),
+    /// The Management API did not answer in time.
+    #[error("Auth0's Management API did not answer in time")]
+    GatewayTimeout,
+    /// The route needs a part of the configuration that is not there.
+    #[error("this route needs {0} in config.json")]
+    NotConfigured(&'static str),
     /// The session store could not be asked.
     #[error("the session store is not available: try again later")]
     Store(#[from] StoreError),
@@ -80,6 +116,9 @@ pub enum Error {
     /// The body is of a type the route does not read.
     #[error("send the body as application/x-www-form-urlencoded or application/json")]
     UnsupportedMediaType,
+    /// The body is not JSON.
+    #[error("send the body as application/json")]
+    JsonWanted,
     /// The body did not arrive in time.
     #[error("the body did not arrive in time")]
     BodyTimeout,
@@ -138,6 +177,42 @@ impl From<auth0_api::Error> for Error {
                 retry_after: error.retry_after(),
                 source: Some(Box::new(error)),
             },
+        }
+    }
+}
+
+fn auth0_message(body: &Map<String, Value>) -> &str {
+    body.get("message")
+        .and_then(Value::as_str)
+        .unwrap_or("Auth0 refused the request")
+}
+
+impl Error {
+    /// For calls to the Management API.
+    pub(crate) fn from_management(error: auth0_api::Error) -> Self {
+        use auth0_api::Error as Auth0;
+        match error {
+            Auth0::Refused(refusal) => match (refusal.status, refusal.body) {
+                (status @ (400 | 404 | 409 | 413 | 414 | 415 | 422), Some(body)) => {
+                    Self::Auth0Answer { status, body }
+                }
+                (_, body) => Self::ManagementRefused {
+                    reason: refusal
+                        .description
+                        .clone()
+                        .unwrap_or_else(|| refusal.code.as_str().to_owned()),
+                    source: Auth0::Refused(Refusal { body, ..refusal }),
+                },
+            },
+            Auth0::RateLimited {
+                retry_after,
+                refusal,
+            } => Self::RateLimited {
+                retry_after,
+                code: refusal.code.as_str().to_owned(),
+            },
+            Auth0::Timeout => Self::GatewayTimeout,
+            error => Self::BadGateway(error),
         }
     }
 }

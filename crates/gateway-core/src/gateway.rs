@@ -4,10 +4,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use auth0_api::{AccessToken, AuthenticationApi, RefreshToken, TokenVerifier};
+use auth0_api::{AccessToken, AuthenticationApi, ManagementApi, RefreshToken, TokenVerifier};
 use bytes::Bytes;
 use serde_json::{Map, Value};
 use sessionkit::{OneTimeStore, Sessions};
+use tokio::task::JoinHandle;
 
 use crate::config::{Client, Clients, Settings};
 use crate::profile::{Rendered, profile};
@@ -21,6 +22,8 @@ pub struct Parts {
     pub clients: Clients,
     /// Auth0.
     pub api: Arc<dyn AuthenticationApi>,
+    /// Auth0's Management API, where `managementClient` is configured.
+    pub management: Option<Arc<dyn ManagementApi>>,
     /// Sessions, over a store and a clock.
     pub sessions: Arc<Sessions>,
     /// Where the state of a sign-in is kept: the same store, as a rule.
@@ -33,6 +36,7 @@ pub struct Gateway {
     pub(crate) settings: Settings,
     pub(crate) clients: Clients,
     pub(crate) api: Arc<dyn AuthenticationApi>,
+    pub(crate) management: Option<Arc<dyn ManagementApi>>,
     pub(crate) verifier: TokenVerifier,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) one_time: Arc<dyn OneTimeStore>,
@@ -49,6 +53,7 @@ impl Gateway {
             settings: parts.settings,
             clients: parts.clients,
             api: parts.api,
+            management: parts.management,
             sessions: parts.sessions,
             one_time: parts.one_time,
         }
@@ -72,10 +77,21 @@ impl Gateway {
     /// Revokes a refresh token at Auth0. Goes on when the caller leaves; waits for it a little, so
     /// that it is done, as a rule, when the caller reads the answer.
     pub(crate) async fn revoke(&self, client: &Arc<Client>, refresh_token: RefreshToken) {
-        const TRIES: u32 = 3;
         const WAIT: Duration = Duration::from_secs(3);
+        let work = self.revoke_in_background(client, refresh_token);
+        // Whether it ended or the wait did: either way there is nothing more to do here.
+        let _ = tokio::time::timeout(WAIT, work).await;
+    }
+
+    /// Revokes a refresh token at Auth0, whatever becomes of the caller.
+    pub(crate) fn revoke_in_background(
+        &self,
+        client: &Arc<Client>,
+        refresh_token: RefreshToken,
+    ) -> JoinHandle<()> {
+        const TRIES: u32 = 3;
         let (api, client) = (Arc::clone(&self.api), Arc::clone(client));
-        let work = tokio::spawn(async move {
+        tokio::spawn(async move {
             for attempt in 1..=TRIES {
                 match api.revoke(&client.application, &refresh_token).await {
                     Ok(()) => return,
@@ -92,9 +108,7 @@ impl Gateway {
                     }
                 }
             }
-        });
-        // Whether it ended or the wait did: either way there is nothing more to do here.
-        let _ = tokio::time::timeout(WAIT, work).await;
+        })
     }
 }
 

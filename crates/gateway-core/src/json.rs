@@ -5,6 +5,8 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
+use crate::query::printable;
+
 /// A JSON value.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Tree {
@@ -56,6 +58,29 @@ impl Tree {
                 Value::Object(map)
             }
         })
+    }
+}
+
+/// Reads an object whose keys come once each, at every depth.
+///
+/// # Errors
+/// A sentence for the caller.
+pub(crate) fn object(text: &[u8]) -> Result<Map<String, Value>, String> {
+    let tree: Tree = serde_json::from_slice(text).map_err(|error| {
+        format!(
+            "the body is not JSON: line {}, column {}",
+            error.line(),
+            error.column()
+        )
+    })?;
+    let kind = tree.kind();
+    match tree.into_value() {
+        Ok(Value::Object(map)) => Ok(map),
+        Ok(_) => Err(format!("the body must be a JSON object, not {kind}")),
+        Err(key) => Err(format!(
+            "{} is given twice in the body: send it once",
+            printable(&key)
+        )),
     }
 }
 

@@ -11,12 +11,14 @@ pub mod query;
 pub mod redirect;
 pub mod refresh;
 pub mod sign_in;
+pub mod users;
 
 mod client_selection;
 mod json;
 mod login_state;
 mod refusal;
 mod sign_out;
+mod user_sessions;
 
 pub use error::Error;
 pub use gateway::{Caller, Gateway, Parts};

@@ -12,6 +12,7 @@ use super::respond::{self, Answer};
 use crate::Error;
 use crate::error::BoxError;
 use crate::gateway::Gateway;
+use crate::query::printable;
 
 /// How many users are asked of the store at a time: what a listing holds in memory.
 const PAGE: usize = 1000;
@@ -20,13 +21,13 @@ const PAGE: usize = 1000;
 pub(super) async fn list(gateway: &Arc<Gateway>, context: &Context<'_>) -> Result<Answer, Error> {
     let params = context.query()?;
     if let Some(name) = params.names().find(|name| !matches!(*name, "_l" | "_sk")) {
-        let name: String = name.chars().filter(|c| !c.is_control()).take(64).collect();
         return Err(Error::BadRequest(format!(
-            "{name} is not a parameter of this route"
+            "{} is not a parameter of this route",
+            printable(name)
         )));
     }
-    let limit = number(params.get(&["_l"])?, "_l", 1)?.unwrap_or(usize::MAX);
-    let skip = number(params.get(&["_sk"])?, "_sk", 0)?.unwrap_or(0);
+    let limit = params.number("_l", 1, usize::MAX)?.unwrap_or(usize::MAX);
+    let skip = params.number("_sk", 0, usize::MAX)?.unwrap_or(0);
     // The first page is read before the status is decided: a store that is away is a 503.
     let mut walk = Walk {
         gateway: Arc::clone(gateway),
@@ -99,13 +100,4 @@ impl Walk {
         self.after = page.into_iter().next_back().or(self.after.take());
         Ok(())
     }
-}
-
-fn number(text: Option<&str>, name: &str, least: usize) -> Result<Option<usize>, Error> {
-    let parse = |text: &str| text.parse().ok().filter(|number| *number >= least);
-    text.map(|text| {
-        parse(text)
-            .ok_or_else(|| Error::BadRequest(format!("{name} must be a whole number from {least}")))
-    })
-    .transpose()
 }

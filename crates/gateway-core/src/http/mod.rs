@@ -15,8 +15,10 @@ mod params;
 mod request_id;
 mod respond;
 mod route;
+mod sessions;
 mod status;
 mod token;
+mod users;
 
 use std::convert::Infallible;
 use std::fmt;
@@ -32,8 +34,9 @@ use bytes::Bytes;
 use futures_util::FutureExt as _;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Request, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use serde_json::{Map, Value};
 use tokio::time::timeout;
 use tracing::Instrument as _;
 
@@ -42,6 +45,7 @@ pub use body::Body;
 use crate::Error;
 use crate::error::BoxError;
 use crate::gateway::Gateway;
+use crate::json;
 use context::Context;
 use head::Head;
 use params::Params;
@@ -148,9 +152,12 @@ impl GatewayService {
         let span = tracing::info_span!("request", id = id.to_str().unwrap_or_default());
         let work = async move {
             let frequent = is_frequent(found.route);
-            let work = AssertUnwindSafe(service.answer(&parts, body, found, peer)).catch_unwind();
-            let deadline = service.shared.gateway.settings.request_timeout;
-            let answer = match timeout(deadline, work).await {
+            let limit = service.shared.gateway.settings.request_timeout;
+            // What is given up has to be answered before the whole request is.
+            let deadline = tokio::time::Instant::now() + limit.saturating_sub(limit / 20);
+            let work = service.answer(&parts, body, found, peer, deadline);
+            let work = AssertUnwindSafe(work).catch_unwind();
+            let answer = match timeout(limit, work).await {
                 Ok(Ok(Ok(answer))) => answer,
                 Ok(Ok(Err(error))) => respond::error(&error),
                 Ok(Err(_)) => respond::error(&Error::Internal("a request handler panicked".into())),
@@ -194,6 +201,7 @@ impl GatewayService {
         body: B,
         found: Found,
         peer: Option<SocketAddr>,
+        deadline: tokio::time::Instant,
     ) -> Result<Answer, Error>
     where
         B: http_body::Body + Send + 'static,
@@ -215,7 +223,9 @@ impl GatewayService {
             headers: &parts.headers,
             head,
             caller: forwarded::caller(settings, peer, &parts.headers),
+            deadline,
         };
+        let parameter = |name| self.shared.router.parameter(parts.uri.path(), name);
         match found.route {
             Route::Authorize => login::authorize(gateway, &context).await,
             Route::WebLogin => login::web_login(gateway, &context).await,
@@ -225,6 +235,33 @@ impl GatewayService {
             }
             Route::Logout => logout::logout(gateway, &context).await,
             Route::ActiveUsers => active_users::list(gateway, &context).await,
+            Route::Users if parts.method != Method::POST => users::list(gateway, &context).await,
+            Route::Users => {
+                let body = self.read_json(parts, body).await?;
+                users::create(gateway, &context, body).await
+            }
+            Route::CountUsers => users::count(gateway, &context).await,
+            Route::ExportUsers => users::export(gateway, &context).await,
+            Route::User => {
+                let id = parameter("id")?;
+                match parts.method {
+                    Method::DELETE => users::delete(gateway, &context, &id).await,
+                    Method::PATCH => {
+                        let body = self.read_json(parts, body).await?;
+                        users::update(gateway, &context, &id, &body).await
+                    }
+                    _ => users::get(gateway, &context, &id).await,
+                }
+            }
+            Route::UserPassword => {
+                let body = self.read_json(parts, body).await?;
+                users::change_password(gateway, &context, &parameter("id")?, &body).await
+            }
+            Route::Sessions => sessions::list(gateway, &context).await,
+            Route::UserSessions => sessions::end_all(gateway, &parameter("id")?).await,
+            Route::UserSession => {
+                sessions::end_one(gateway, &parameter("id")?, &parameter("session")?).await
+            }
             Route::Health => Ok(status::Status::healthz(gateway)),
             Route::Ready => Ok(status.ready(gateway).await),
             Route::CheckUp => Ok(status.check_up(gateway).await),
@@ -246,36 +283,48 @@ impl GatewayService {
         B::Data: Send,
         B::Error: Into<BoxError>,
     {
-        let settings = &self.shared.gateway.settings;
-        let limit = settings.max_body_bytes;
-        let body = Limited::new(body, limit);
-        let bytes: Bytes = match timeout(settings.header_timeout, body.collect()).await {
-            Ok(Ok(collected)) => collected.to_bytes(),
-            Ok(Err(error)) if error.is::<LengthLimitError>() => {
-                return Err(Error::BodyTooLarge(limit));
-            }
-            Ok(Err(_)) => return Err(Error::BadRequest("the body was cut off".to_owned())),
-            Err(_) => return Err(Error::BodyTimeout),
-        };
+        let bytes = self.collect(body).await?;
         if bytes.is_empty() {
             return Ok(Params::default());
         }
-        let content_type = parts
-            .headers
-            .get(CONTENT_TYPE)
-            .and_then(|value| value.to_str().ok());
-        let essence = content_type
-            .unwrap_or_default()
-            .split(';')
-            .next()
-            .unwrap_or_default()
-            .trim();
-        if essence.eq_ignore_ascii_case("application/json") {
-            Params::from_json(&bytes)
-        } else if essence.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
-            Params::from_urlencoded(&bytes)
-        } else {
-            Err(Error::UnsupportedMediaType)
+        match content_type(&parts.headers).as_str() {
+            "application/json" => Params::from_json(&bytes),
+            "application/x-www-form-urlencoded" => Params::from_urlencoded(&bytes),
+            _ => Err(Error::UnsupportedMediaType),
+        }
+    }
+
+    /// Reads a JSON object whose keys come once each. No body is an empty object.
+    async fn read_json<B>(&self, parts: &Parts, body: B) -> Result<Map<String, Value>, Error>
+    where
+        B: http_body::Body + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<BoxError>,
+    {
+        let bytes = self.collect(body).await?;
+        if bytes.is_empty() {
+            return Ok(Map::new());
+        }
+        if content_type(&parts.headers) != "application/json" {
+            return Err(Error::JsonWanted);
+        }
+        json::object(&bytes).map_err(Error::BadRequest)
+    }
+
+    async fn collect<B>(&self, body: B) -> Result<Bytes, Error>
+    where
+        B: http_body::Body + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<BoxError>,
+    {
+        let settings = &self.shared.gateway.settings;
+        let limit = settings.max_body_bytes;
+        let body = Limited::new(body, limit);
+        match timeout(settings.header_timeout, body.collect()).await {
+            Ok(Ok(collected)) => Ok(collected.to_bytes()),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Error::BodyTooLarge(limit)),
+            Ok(Err(_)) => Err(Error::BadRequest("the body was cut off".to_owned())),
+            Err(_) => Err(Error::BodyTimeout),
         }
     }
 
@@ -291,6 +340,14 @@ impl GatewayService {
             parts, answer, id, since, frequent,
         ))))
     }
+}
+
+/// The media type of a body, in lower case and without parameters.
+fn content_type(headers: &HeaderMap) -> String {
+    let value = headers.get(CONTENT_TYPE);
+    let value = value.and_then(|value| value.to_str().ok());
+    let essence = value.unwrap_or_default().split(';').next();
+    essence.unwrap_or_default().trim().to_ascii_lowercase()
 }
 
 /// Names and logs an answer.

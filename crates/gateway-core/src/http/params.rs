@@ -74,6 +74,36 @@ impl Params {
         })
     }
 
+    /// A whole number. Absent and empty are one, as for [`Self::get`].
+    pub(super) fn number(
+        &self,
+        name: &'static str,
+        least: usize,
+        most: usize,
+    ) -> Result<Option<usize>, Error> {
+        let parse = |text: &str| {
+            let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+            let number = digits.then(|| text.parse().ok()).flatten();
+            number
+                .filter(|number| (least..=most).contains(number))
+                .ok_or_else(|| {
+                    Error::BadRequest(if most == usize::MAX {
+                        format!("{name} must be a whole number from {least}")
+                    } else {
+                        format!("{name} must be a whole number from {least} to {most}")
+                    })
+                })
+        };
+        self.get(&[name])?.map(parse).transpose()
+    }
+
+    /// Names and values, as they came; a value that is no string is left out.
+    pub(super) fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0
+            .iter()
+            .filter_map(|(name, value)| Some((name.as_str(), value.as_str()?)))
+    }
+
     /// The names, as they came.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(|(name, _)| name.as_str())

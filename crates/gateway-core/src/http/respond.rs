@@ -124,6 +124,14 @@ pub(super) fn error(error: &Error) -> Answer {
             body["code"] = code.as_str().into();
             body["error_description"] = body["message"].clone();
         }
+        Error::Auth0Answer { body: answer, .. } => {
+            for (key, value) in answer.iter() {
+                body[key] = value.clone();
+            }
+            // Whatever Auth0 says of it: the status is the one that is sent.
+            body["statusCode"] = status.as_u16().into();
+        }
+        Error::UserNotFound => body["errorCode"] = "inexistent_user".into(),
         Error::UnsupportedGrantType => {
             body["code"] = "unsupported_grant_type".into();
             body["error_description"] = body["message"].clone();
@@ -180,11 +188,19 @@ fn status(error: &Error) -> StatusCode {
             RefusedKind::Unauthorized => StatusCode::UNAUTHORIZED,
             RefusedKind::Forbidden => StatusCode::FORBIDDEN,
         },
-        Error::NotFound => StatusCode::NOT_FOUND,
+        Error::NotFound | Error::UserNotFound | Error::JobNotFound | Error::SessionNotFound => {
+            StatusCode::NOT_FOUND
+        }
+        Error::Auth0Answer { status, .. } => {
+            StatusCode::from_u16(*status).unwrap_or(StatusCode::BAD_GATEWAY)
+        }
+        Error::ManagementRefused { .. } | Error::BadGateway(_) => StatusCode::BAD_GATEWAY,
+        Error::GatewayTimeout => StatusCode::GATEWAY_TIMEOUT,
+        Error::NotConfigured(_) => StatusCode::NOT_IMPLEMENTED,
         Error::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
         Error::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
         Error::BodyTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
-        Error::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        Error::UnsupportedMediaType | Error::JsonWanted => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         Error::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
         Error::Misconfigured(_) => StatusCode::BAD_GATEWAY,
         Error::Unavailable { .. } | Error::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
@@ -207,7 +223,10 @@ fn log(error: &Error, status: StatusCode) {
     }
     if matches!(
         error,
-        Error::Misconfigured(_) | Error::CookieTooLarge | Error::Internal(_)
+        Error::Misconfigured(_)
+            | Error::ManagementRefused { .. }
+            | Error::CookieTooLarge
+            | Error::Internal(_)
     ) {
         tracing::error!("{error}{causes}");
     } else {

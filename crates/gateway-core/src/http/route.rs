@@ -1,6 +1,9 @@
 //! Which paths there are, and what they take.
 
 use http::Method;
+use percent_encoding::percent_decode;
+
+use crate::Error;
 
 /// A route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +19,14 @@ pub(super) enum Route {
     Logout,
     ChangePassword,
     ActiveUsers,
+    Users,
+    CountUsers,
+    ExportUsers,
+    User,
+    UserPassword,
+    Sessions,
+    UserSessions,
+    UserSession,
     Health,
     Ready,
     CheckUp,
@@ -35,7 +46,7 @@ pub(super) enum Exposure {
 const READ: &str = "GET, HEAD";
 
 /// Path, route, the `Allow` header, and where it is served.
-const ROUTES: [(&str, Route, &str, Exposure); 15] = [
+const ROUTES: [(&str, Route, &str, Exposure); 23] = [
     ("/authorize", Route::Authorize, "GET", Exposure::Public),
     ("/oauth/token", Route::Token, "POST", Exposure::Public),
     ("/refreshtoken", Route::Refresh, "POST", Exposure::Public),
@@ -62,6 +73,49 @@ const ROUTES: [(&str, Route, &str, Exposure); 15] = [
         "/users/active",
         Route::ActiveUsers,
         READ,
+        Exposure::Management,
+    ),
+    (
+        "/users",
+        Route::Users,
+        "GET, HEAD, POST",
+        Exposure::Management,
+    ),
+    (
+        "/users/count",
+        Route::CountUsers,
+        READ,
+        Exposure::Management,
+    ),
+    (
+        "/users/export",
+        Route::ExportUsers,
+        READ,
+        Exposure::Management,
+    ),
+    (
+        "/users/{id}",
+        Route::User,
+        "GET, HEAD, PATCH, DELETE",
+        Exposure::Management,
+    ),
+    (
+        "/users/{id}/change-password",
+        Route::UserPassword,
+        "POST",
+        Exposure::Management,
+    ),
+    ("/sessions", Route::Sessions, READ, Exposure::Management),
+    (
+        "/sessions/{id}",
+        Route::UserSessions,
+        "DELETE",
+        Exposure::Management,
+    ),
+    (
+        "/sessions/{id}/{session}",
+        Route::UserSession,
+        "DELETE",
         Exposure::Management,
     ),
     ("/-/healthz", Route::Health, READ, Exposure::Status),
@@ -126,6 +180,25 @@ impl Router {
     /// The route of a path, compared byte by byte as it came: no decoding, no tidying.
     pub(super) fn find(&self, path: &str) -> Option<Found> {
         self.0.at(path).ok().map(|found| *found.value)
+    }
+
+    /// What stands in a path in the place of `{name}`, percent-decoded once.
+    pub(super) fn parameter(&self, path: &str, name: &str) -> Result<String, Error> {
+        let found = self.0.at(path).ok();
+        let raw = found.and_then(|found| found.params.get(name).map(str::to_owned));
+        let raw = raw.ok_or(Error::NotFound)?;
+        let bytes = raw.as_bytes();
+        let whole = |at: usize| matches!(bytes.get(at + 1..at + 3), Some(digits) if digits.iter().all(u8::is_ascii_hexdigit));
+        let escaped = (0..bytes.len()).all(|at| bytes[at] != b'%' || whole(at));
+        let decoded = percent_decode(bytes).decode_utf8().ok();
+        decoded
+            .filter(|_| escaped)
+            .map(String::from)
+            .ok_or_else(|| {
+                Error::BadRequest(format!(
+                    "the {name} in the path is not properly percent-encoded UTF-8"
+                ))
+            })
     }
 }
 

@@ -1,0 +1,79 @@
+//! `/sessions…`: live sessions, for an administrator. Never a token.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::StatusCode;
+use serde_json::{Value, json};
+use sessionkit::{Session, SessionId, Timestamp};
+use time::format_description::well_known::Rfc3339;
+
+use super::context::Context;
+use super::respond::{self, Answer};
+use crate::Error;
+use crate::gateway::Gateway;
+use crate::query::printable;
+
+/// `_l` when it is not given.
+const DEFAULT_LIMIT: usize = 25;
+/// The largest `_l`.
+const MAX_LIMIT: usize = 1000;
+
+/// `GET /sessions`
+pub(super) async fn list(gateway: &Gateway, context: &Context<'_>) -> Result<Answer, Error> {
+    let params = context.query()?;
+    if let Some(name) = params
+        .names()
+        .find(|name| !matches!(*name, "userId" | "_l" | "_sk"))
+    {
+        return Err(Error::BadRequest(format!(
+            "{} is not a parameter of this route",
+            printable(name)
+        )));
+    }
+    let limit = params.number("_l", 1, MAX_LIMIT)?.unwrap_or(DEFAULT_LIMIT);
+    let skip = params.number("_sk", 0, usize::MAX)?.unwrap_or(0);
+    let sessions = gateway
+        .list_sessions(params.get(&["userId"])?, skip, limit)
+        .await?;
+    let body: Vec<Value> = sessions.iter().map(|session| describe(session)).collect();
+    Ok(respond::json(StatusCode::OK, &body.into()))
+}
+
+/// `DELETE /sessions/{userId}`
+pub(super) async fn end_all(gateway: &Gateway, user_id: &str) -> Result<Answer, Error> {
+    let count = gateway.end_sessions_of(user_id).await?;
+    Ok(respond::json(StatusCode::OK, &json!({ "count": count })))
+}
+
+/// `DELETE /sessions/{userId}/{sessionId}`
+pub(super) async fn end_one(gateway: &Gateway, user_id: &str, id: &str) -> Result<Answer, Error> {
+    let bytes = URL_SAFE_NO_PAD.decode(id).ok();
+    let id = bytes
+        .and_then(|bytes| <[u8; 16]>::try_from(bytes).ok())
+        .map(SessionId::from_bytes)
+        .ok_or(Error::SessionNotFound)?;
+    gateway.end_session_of(user_id, id).await?;
+    Ok(respond::empty(StatusCode::NO_CONTENT))
+}
+
+fn describe(session: &Session) -> Value {
+    let mut body = json!({
+        "sessionId": session.id().to_string(),
+        "userId": session.subject(),
+        "client": session.client(),
+        "createdAt": instant(session.created_at()),
+        "lastSeenAt": instant(session.last_seen_at()),
+        "expiresAt": instant(session.expires_at()),
+    });
+    if let Some(address) = session.ip_address() {
+        body["ipAddress"] = address.to_string().into();
+    }
+    if let Some(agent) = session.user_agent() {
+        body["userAgent"] = agent.into();
+    }
+    body
+}
+
+fn instant(at: Timestamp) -> String {
+    at.to_utc().format(&Rfc3339).unwrap_or_default()
+}
