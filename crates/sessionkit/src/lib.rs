@@ -5,12 +5,17 @@ pub mod cookie;
 pub mod credential;
 pub mod error;
 mod flights;
+mod index;
 pub mod lifetime;
 pub mod memory_store;
 pub mod one_time;
 mod one_time_table;
 mod packed;
+pub mod record_store;
+mod record_table;
 pub mod refresh;
+#[cfg(any(feature = "embedded", feature = "redis"))]
+pub mod seal;
 pub mod session;
 pub mod sessions;
 pub mod store;
@@ -24,7 +29,10 @@ pub use error::{OpenError, RefreshError, StoreError};
 pub use lifetime::Lifetimes;
 pub use memory_store::MemoryStore;
 pub use one_time::OneTimeStore;
+pub use record_store::{RecordStore, RecordSwap, StoredRecord};
 pub use refresh::{RefreshFailure, Refreshed, Refresher};
+#[cfg(any(feature = "embedded", feature = "redis"))]
+pub use seal::EncryptionKeys;
 pub use session::{Session, SessionId, SignIn, Tokens};
 pub use sessions::{Replaced, Sessions, Verdict};
 pub use store::{Created, Fence, Lease, Peek, SessionStore, Swap};

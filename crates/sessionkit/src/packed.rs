@@ -69,6 +69,28 @@ impl Packed {
         Self::new(&values)
     }
 
+    /// All of it, for a record.
+    #[cfg(any(feature = "embedded", feature = "redis"))]
+    pub(crate) fn bytes(&self) -> &[u8] {
+        self.0.expose_secret()
+    }
+
+    /// From a record. `None` when these are not exactly the fields, each text of UTF-8.
+    #[cfg(any(feature = "embedded", feature = "redis"))]
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let mut rest = bytes;
+        for field in FIELDS {
+            let (length, after) = read_leb128(rest)?;
+            let (value, after) = after.split_at_checked(length)?;
+            if !matches!(field, Field::Data | Field::IpAddress) {
+                std::str::from_utf8(value).ok()?;
+            }
+            rest = after;
+        }
+        rest.is_empty()
+            .then(|| Self(SecretSlice::from(bytes.to_vec())))
+    }
+
     /// A field's bytes.
     pub(crate) fn get(&self, wanted: Field) -> &[u8] {
         let mut rest = self.0.expose_secret();

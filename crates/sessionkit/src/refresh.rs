@@ -71,11 +71,18 @@ impl Sessions {
     ) -> Result<Arc<Session>, RefreshError> {
         let give_up = tokio::time::Instant::now() + PATIENCE;
         loop {
-            let lease = self.store.acquire_lease(seen.id(), LEASE, self.now()).await;
+            let lease = self
+                .store
+                .acquire_lease(seen.subject(), seen.id(), LEASE, self.now())
+                .await;
             match lease.map_err(failed)? {
                 Lease::Granted(fence) => {
                     let outcome = self.refresh_under(fence, seen, refresher).await;
-                    if let Err(error) = self.store.release_lease(seen.id(), fence).await {
+                    let released = self
+                        .store
+                        .release_lease(seen.subject(), seen.id(), fence)
+                        .await;
+                    if let Err(error) = released {
                         tracing::debug!(%error, "a lease was left to run out");
                     }
                     return outcome;
@@ -152,7 +159,8 @@ impl Sessions {
             tokio::select! {
                 outcome = &mut call => return outcome,
                 _ = renewal.tick() => {
-                    let renewed = self.store.renew_lease(session.id(), fence, LEASE, self.now()).await;
+                    let (subject, id) = (session.subject(), session.id());
+                    let renewed = self.store.renew_lease(subject, id, fence, LEASE, self.now()).await;
                     if !matches!(renewed, Ok(true)) {
                         // The call may have reached the provider and is not broken off: its result is
                         // judged by the fence when it is to be stored.
@@ -211,7 +219,7 @@ impl Sessions {
                     tokio::time::sleep(WATCH * 2).await;
                     let renewed = self
                         .store
-                        .renew_lease(current.id(), fence, LEASE, self.now())
+                        .renew_lease(current.subject(), current.id(), fence, LEASE, self.now())
                         .await;
                     tracing::debug!(renewed = renewed.is_ok(), "trying to store them again");
                 }

@@ -1,5 +1,8 @@
 //! A session, and what makes one.
 
+#[cfg(any(feature = "embedded", feature = "redis"))]
+pub(crate) mod record;
+
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -461,6 +464,18 @@ impl Session {
             self.last_seen_at.store(now, Ordering::Relaxed);
         }
         due
+    }
+
+    /// Takes over a use that was noted elsewhere; an earlier one changes nothing.
+    #[cfg(any(feature = "embedded", feature = "redis"))]
+    pub(crate) fn seen_at_seconds(&self, seconds: u32) {
+        self.last_seen_at.fetch_max(seconds, Ordering::Relaxed);
+    }
+
+    /// The latest use, in seconds since the epoch.
+    #[cfg(any(feature = "embedded", feature = "redis"))]
+    pub(crate) fn last_seen_seconds(&self) -> u32 {
+        self.last_seen_at.load(Ordering::Relaxed)
     }
 
     /// Address of the person's client at sign-in.

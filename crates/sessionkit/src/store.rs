@@ -66,6 +66,30 @@ pub trait SessionStore: Send + Sync + std::fmt::Debug {
         now: Timestamp,
     ) -> Result<Vec<Arc<Session>>, StoreError>;
 
+    /// The live sessions that belong to a session of the identity provider's (the `sid` of its ID
+    /// tokens), in no order.
+    async fn sessions_by_identity_provider_session(
+        &self,
+        identity_provider_session: &str,
+        now: Timestamp,
+    ) -> Result<Vec<Arc<Session>>, StoreError>;
+
+    /// Ends all sessions that belong to a session of the identity provider's, and returns them.
+    async fn end_by_identity_provider_session(
+        &self,
+        identity_provider_session: &str,
+        now: Timestamp,
+    ) -> Result<Vec<Arc<Session>>, StoreError>;
+
+    /// Live sessions of everybody, sorted by the subject's bytes, then by id: at most `limit` (1 or
+    /// more) that come after `after`.
+    async fn list(
+        &self,
+        after: Option<(String, SessionId)>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Vec<Arc<Session>>, StoreError>;
+
     /// Subjects with at least one live session, each once, sorted by their bytes: at most `limit`
     /// (1 or more) that come after `after`.
     async fn active_subjects(
@@ -76,8 +100,12 @@ pub trait SessionStore: Send + Sync + std::fmt::Debug {
     ) -> Result<Vec<String>, StoreError>;
 
     /// Asks for the right to refresh a session, alone, for `ttl`.
+    ///
+    /// A durable engine has written the lease down before it is granted: after a crash it is still
+    /// held until it runs out, and its number never comes again.
     async fn acquire_lease(
         &self,
+        subject: &str,
         id: SessionId,
         ttl: Duration,
         now: Timestamp,
@@ -86,6 +114,7 @@ pub trait SessionStore: Send + Sync + std::fmt::Debug {
     /// Prolongs a lease. False when it has been lost.
     async fn renew_lease(
         &self,
+        subject: &str,
         id: SessionId,
         fence: Fence,
         ttl: Duration,
@@ -93,7 +122,12 @@ pub trait SessionStore: Send + Sync + std::fmt::Debug {
     ) -> Result<bool, StoreError>;
 
     /// Gives a lease back. Nothing happens when it has been lost.
-    async fn release_lease(&self, id: SessionId, fence: Fence) -> Result<(), StoreError>;
+    async fn release_lease(
+        &self,
+        subject: &str,
+        id: SessionId,
+        fence: Fence,
+    ) -> Result<(), StoreError>;
 
     /// Ready to serve?
     async fn check(&self) -> Result<(), StoreError>;

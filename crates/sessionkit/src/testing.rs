@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 pub use crate::one_time::MockOneTimeStore;
+pub use crate::record_store::MockRecordStore;
 pub use crate::refresh::MockRefresher;
 pub use crate::store::MockSessionStore;
 use crate::{Clock, Timestamp};

@@ -121,13 +121,13 @@ pub async fn check<S: SessionStore + OneTimeStore>(
     );
 
     // Leases.
-    let Lease::Granted(fence) = store.acquire_lease(other.id(), day, start).await? else {
+    let Lease::Granted(fence) = store.acquire_lease("b", other.id(), day, start).await? else {
         rule(false, "a free lease is granted");
         return Ok(broken);
     };
     rule(
         matches!(
-            store.acquire_lease(other.id(), day, start).await?,
+            store.acquire_lease("b", other.id(), day, start).await?,
             Lease::Held(_)
         ),
         "a lease is held alone",
@@ -135,11 +135,11 @@ pub async fn check<S: SessionStore + OneTimeStore>(
     let later = start.after(day);
     rule(
         store
-            .renew_lease(other.id(), fence, Duration::ZERO, start)
+            .renew_lease("b", other.id(), fence, Duration::ZERO, start)
             .await?,
         "the holder renews its lease",
     );
-    let taken = store.acquire_lease(other.id(), day, start).await?;
+    let taken = store.acquire_lease("b", other.id(), day, start).await?;
     rule(
         matches!(taken, Lease::Granted(newer) if newer > fence),
         "a lease that ran out is granted with a higher number",
@@ -155,7 +155,9 @@ pub async fn check<S: SessionStore + OneTimeStore>(
         "a write with an old number is refused",
     );
     rule(
-        !store.renew_lease(other.id(), fence, day, start).await?,
+        !store
+            .renew_lease("b", other.id(), fence, day, start)
+            .await?,
         "a lost lease is not renewed",
     );
 
