@@ -119,6 +119,9 @@ pub enum Error {
     /// The body is not JSON.
     #[error("send the body as application/json")]
     JsonWanted,
+    /// The body of an import is neither JSON nor a form with a file.
+    #[error("send the users as application/json or multipart/form-data")]
+    ImportTypeWanted,
     /// The body did not arrive in time.
     #[error("the body did not arrive in time")]
     BodyTimeout,

@@ -11,6 +11,7 @@ use sessionkit::{OneTimeStore, Sessions};
 use tokio::task::JoinHandle;
 
 use crate::config::{Client, Clients, Settings};
+use crate::imports::Imports;
 use crate::profile::{Rendered, profile};
 
 /// What a [`Gateway`] is put together from.
@@ -24,6 +25,8 @@ pub struct Parts {
     pub api: Arc<dyn AuthenticationApi>,
     /// Auth0's Management API, where `managementClient` is configured.
     pub management: Option<Arc<dyn ManagementApi>>,
+    /// Bulk imports, where `managementClient` is configured.
+    pub imports: Option<Arc<Imports>>,
     /// Sessions, over a store and a clock.
     pub sessions: Arc<Sessions>,
     /// Where the state of a sign-in is kept: the same store, as a rule.
@@ -37,6 +40,7 @@ pub struct Gateway {
     pub(crate) clients: Clients,
     pub(crate) api: Arc<dyn AuthenticationApi>,
     pub(crate) management: Option<Arc<dyn ManagementApi>>,
+    pub(crate) imports: Option<Arc<Imports>>,
     pub(crate) verifier: TokenVerifier,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) one_time: Arc<dyn OneTimeStore>,
@@ -54,6 +58,7 @@ impl Gateway {
             clients: parts.clients,
             api: parts.api,
             management: parts.management,
+            imports: parts.imports,
             sessions: parts.sessions,
             one_time: parts.one_time,
         }
@@ -63,6 +68,15 @@ impl Gateway {
     #[must_use]
     pub fn sessions(&self) -> &Arc<Sessions> {
         &self.sessions
+    }
+
+    /// Does what goes on without a request: moves imports on. Run it once, beside the service, for as
+    /// long as the process lives.
+    pub async fn run_background(&self) {
+        match &self.imports {
+            Some(imports) => imports.work().await,
+            None => std::future::pending().await,
+        }
     }
 
     /// The bytes a session answers checks with.

@@ -6,6 +6,7 @@ pub mod cookies;
 pub mod error;
 pub mod gateway;
 pub mod http;
+pub mod imports;
 pub mod profile;
 pub mod query;
 pub mod redirect;

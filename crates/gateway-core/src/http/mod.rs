@@ -8,6 +8,7 @@ mod check;
 mod context;
 mod forwarded;
 mod head;
+mod imports;
 mod login;
 mod logout;
 mod management;
@@ -28,7 +29,7 @@ use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;
@@ -52,6 +53,8 @@ use params::Params;
 use respond::Answer;
 use route::{Found, Route, Router};
 
+/// The rate below which an import's file is given up, in bytes per second.
+const SLOWEST_UPLOAD: u64 = 64 * 1024;
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The peer's address, put into a request's extensions by whoever listens. Without it no peer is
@@ -152,7 +155,12 @@ impl GatewayService {
         let span = tracing::info_span!("request", id = id.to_str().unwrap_or_default());
         let work = async move {
             let frequent = is_frequent(found.route);
-            let limit = service.shared.gateway.settings.request_timeout;
+            let settings = &service.shared.gateway.settings;
+            let mut limit = settings.request_timeout;
+            if found.route == Route::Import {
+                // A large file may take its time, as long as it keeps coming.
+                limit += Duration::from_secs(settings.import_max_bytes / SLOWEST_UPLOAD);
+            }
             // What is given up has to be answered before the whole request is.
             let deadline = tokio::time::Instant::now() + limit.saturating_sub(limit / 20);
             let work = service.answer(&parts, body, found, peer, deadline);
@@ -240,6 +248,9 @@ impl GatewayService {
                 let body = self.read_json(parts, body).await?;
                 users::create(gateway, &context, body).await
             }
+            Route::Import => imports::submit(gateway, &context, parts, body).await,
+            Route::ImportStatus => imports::status(gateway, &context, &parameter("id")?).await,
+            Route::ImportErrors => imports::errors(gateway, &context, &parameter("id")?).await,
             Route::CountUsers => users::count(gateway, &context).await,
             Route::ExportUsers => users::export(gateway, &context).await,
             Route::User => {

@@ -200,7 +200,9 @@ fn status(error: &Error) -> StatusCode {
         Error::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
         Error::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
         Error::BodyTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
-        Error::UnsupportedMediaType | Error::JsonWanted => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        Error::UnsupportedMediaType | Error::JsonWanted | Error::ImportTypeWanted => {
+            StatusCode::UNSUPPORTED_MEDIA_TYPE
+        }
         Error::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
         Error::Misconfigured(_) => StatusCode::BAD_GATEWAY,
         Error::Unavailable { .. } | Error::Store(_) => StatusCode::SERVICE_UNAVAILABLE,

@@ -21,6 +21,9 @@ pub(super) enum Route {
     ActiveUsers,
     Users,
     CountUsers,
+    Import,
+    ImportStatus,
+    ImportErrors,
     ExportUsers,
     User,
     UserPassword,
@@ -46,7 +49,7 @@ pub(super) enum Exposure {
 const READ: &str = "GET, HEAD";
 
 /// Path, route, the `Allow` header, and where it is served.
-const ROUTES: [(&str, Route, &str, Exposure); 23] = [
+const ROUTES: [(&str, Route, &str, Exposure); 26] = [
     ("/authorize", Route::Authorize, "GET", Exposure::Public),
     ("/oauth/token", Route::Token, "POST", Exposure::Public),
     ("/refreshtoken", Route::Refresh, "POST", Exposure::Public),
@@ -79,6 +82,19 @@ const ROUTES: [(&str, Route, &str, Exposure); 23] = [
         "/users",
         Route::Users,
         "GET, HEAD, POST",
+        Exposure::Management,
+    ),
+    ("/users/import", Route::Import, "POST", Exposure::Management),
+    (
+        "/users/import/status/{id}",
+        Route::ImportStatus,
+        READ,
+        Exposure::Management,
+    ),
+    (
+        "/users/import/status/{id}/errors",
+        Route::ImportErrors,
+        READ,
         Exposure::Management,
     ),
     (

@@ -2,6 +2,7 @@
 
 mod change;
 mod export;
+mod import;
 mod list;
 mod one;
 

@@ -1,0 +1,119 @@
+//! What is too large for a record: the rows still to be sent, and the errors of those that failed.
+
+use std::path::{Path, PathBuf};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use sessionkit::StoreError;
+use tokio::fs;
+use tokio::io::AsyncWriteExt as _;
+
+/// Keeps the payloads of imports, each up to some hundred kilobytes. Names are letters, digits, `_` and
+/// `-`.
+#[cfg_attr(test, mockall::automock)]
+#[async_trait]
+pub trait Payloads: Send + Sync + std::fmt::Debug {
+    /// Stores one, in place of one of that name. Durable when it returns, where the engine is.
+    async fn put(&self, job: &str, name: &str, bytes: Bytes) -> Result<(), StoreError>;
+
+    /// Reads one.
+    async fn get(&self, job: &str, name: &str) -> Result<Option<Bytes>, StoreError>;
+
+    /// Removes one; nothing happens when there is none.
+    async fn remove(&self, job: &str, name: &str) -> Result<(), StoreError>;
+
+    /// Removes all of a job.
+    async fn remove_all(&self, job: &str) -> Result<(), StoreError>;
+
+    /// The jobs that have any.
+    async fn jobs(&self) -> Result<Vec<String>, StoreError>;
+}
+
+/// Payloads as files: a folder for each job. For one machine.
+///
+/// They hold personal data, so that folders are for their owner alone.
+#[derive(Debug)]
+pub struct FilePayloads {
+    folder: PathBuf,
+}
+
+impl FilePayloads {
+    /// Payloads below a folder, which is made when it is first needed.
+    #[must_use]
+    pub fn new(folder: impl Into<PathBuf>) -> Self {
+        Self {
+            folder: folder.into(),
+        }
+    }
+
+    async fn make(&self, job: &str) -> std::io::Result<PathBuf> {
+        let folder = self.folder.join(job);
+        let mut builder = fs::DirBuilder::new();
+        builder.recursive(true);
+        #[cfg(unix)]
+        builder.mode(0o700);
+        builder.create(&folder).await?;
+        Ok(folder)
+    }
+}
+
+#[async_trait]
+impl Payloads for FilePayloads {
+    async fn put(&self, job: &str, name: &str, bytes: Bytes) -> Result<(), StoreError> {
+        let work = async {
+            let folder = self.make(job).await?;
+            // Whole or not at all, also when the process dies in between.
+            let temporary = folder.join(format!("{name}.tmp"));
+            let mut file = fs::File::create(&temporary).await?;
+            file.write_all(&bytes).await?;
+            file.sync_all().await?;
+            fs::rename(&temporary, folder.join(name)).await?;
+            sync(&folder).await
+        };
+        work.await.map_err(fault)
+    }
+
+    async fn get(&self, job: &str, name: &str) -> Result<Option<Bytes>, StoreError> {
+        let path = self.folder.join(job).join(name);
+        absent(fs::read(path).await.map(Bytes::from))
+    }
+
+    async fn remove(&self, job: &str, name: &str) -> Result<(), StoreError> {
+        let path = self.folder.join(job).join(name);
+        absent(fs::remove_file(path).await).map(|_| ())
+    }
+
+    async fn remove_all(&self, job: &str) -> Result<(), StoreError> {
+        absent(fs::remove_dir_all(self.folder.join(job)).await).map(|_| ())
+    }
+
+    async fn jobs(&self) -> Result<Vec<String>, StoreError> {
+        let Some(mut entries) = absent(fs::read_dir(&self.folder).await)? else {
+            return Ok(Vec::new());
+        };
+        let mut jobs = Vec::new();
+        while let Some(entry) = entries.next_entry().await.map_err(fault)? {
+            if let Ok(name) = entry.file_name().into_string() {
+                jobs.push(name);
+            }
+        }
+        Ok(jobs)
+    }
+}
+
+/// Makes a rename durable.
+async fn sync(folder: &Path) -> std::io::Result<()> {
+    fs::File::open(folder).await?.sync_all().await
+}
+
+fn absent<T>(result: std::io::Result<T>) -> Result<Option<T>, StoreError> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(fault(error)),
+    }
+}
+
+fn fault(error: std::io::Error) -> StoreError {
+    StoreError(Box::new(error))
+}
