@@ -40,6 +40,8 @@ mod urls;
 mod userinfo;
 mod users;
 
+pub mod search;
+
 pub use self::backchannel::BackchannelDelivery;
 pub use self::dev_tenant::{DevTenant, StartError, UnknownUser};
 pub use self::fault::{Fault, FaultKind};
