@@ -52,9 +52,9 @@ pub enum Query {
     /// At least one holds.
     Or(Operands),
     /// It does not hold.
-    Not(Box<Query>),
+    Not(Box<Self>),
     /// The same condition, in parentheses of its own.
-    Group(Box<Query>),
+    Group(Box<Self>),
 }
 
 impl Query {
@@ -67,13 +67,13 @@ impl Query {
     /// All of these hold; `None` for an empty list, which everybody would match.
     #[must_use]
     pub fn all(queries: impl IntoIterator<Item = Self>) -> Option<Self> {
-        Operands::new(queries.into_iter().collect(), Self::And)
+        Operands::join(queries.into_iter().collect(), Self::And)
     }
 
     /// At least one of these holds; `None` for an empty list, which nobody would match.
     #[must_use]
     pub fn any(queries: impl IntoIterator<Item = Self>) -> Option<Self> {
-        Operands::new(queries.into_iter().collect(), Self::Or)
+        Operands::join(queries.into_iter().collect(), Self::Or)
     }
 
     /// It does not hold.
@@ -104,9 +104,9 @@ impl Query {
 pub struct Operands(Vec<Query>);
 
 impl Operands {
-    fn new(mut queries: Vec<Query>, join: impl FnOnce(Self) -> Query) -> Option<Query> {
+    fn join(mut queries: Vec<Query>, as_one: impl FnOnce(Self) -> Query) -> Option<Query> {
         if queries.len() > 1 {
-            Some(join(Self(queries)))
+            Some(as_one(Self(queries)))
         } else {
             queries.pop()
         }
