@@ -4,18 +4,17 @@ use std::fmt;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use http::header::{CONTENT_TYPE, DATE, RETRY_AFTER};
-use http::{HeaderMap, StatusCode};
+use http::header::CONTENT_TYPE;
 use reqwest::RequestBuilder;
 use serde_json::{Value, json};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc2822;
 
+use crate::answer::{Answer, Dialect};
 use crate::error::BoxError;
 use crate::keys::KeySet;
+use crate::management::ManagementRequest;
 use crate::{
-    AccessToken, Application, AuthenticationApi, ChangePassword, Error, ErrorCode, Grant,
-    RefreshToken, Refusal, Tenant, TokenSet, wire,
+    AccessToken, Application, AuthenticationApi, ChangePassword, Error, Grant, RefreshToken,
+    Tenant, TokenSet, wire,
 };
 
 /// How [`Auth0Client`] sends.
@@ -58,7 +57,25 @@ pub struct Auth0Client {
     http: reqwest::Client,
     /// For a tenant on a loopback address over plain http: no proxy stands in between.
     direct: reqwest::Client,
+    timeout: Duration,
     max_body_bytes: usize,
+}
+
+/// A call without an answer.
+pub(crate) struct Lost {
+    pub(crate) error: Error,
+    /// True when certainly not a byte of the request was sent.
+    pub(crate) unsent: bool,
+}
+
+impl From<reqwest::Error> for Lost {
+    fn from(error: reqwest::Error) -> Self {
+        let unsent = error.is_connect() || error.is_builder();
+        Self {
+            error: transport(error),
+            unsent,
+        }
+    }
 }
 
 impl Auth0Client {
@@ -98,6 +115,7 @@ impl Auth0Client {
         Ok(Self {
             http,
             direct,
+            timeout: settings.timeout,
             max_body_bytes: settings.max_body_bytes,
         })
     }
@@ -111,22 +129,55 @@ impl Auth0Client {
         }
     }
 
-    /// Sends, reads a bounded body, and sorts failures by what can be done about them.
-    async fn send(&self, request: RequestBuilder) -> Result<Vec<u8>, Error> {
-        let mut response = request.send().await.map_err(transport)?;
+    /// Sends, and reads a bounded body. Nothing in this crate is sent but from here.
+    async fn exchange(&self, request: RequestBuilder, max_body: usize) -> Result<Answer, Lost> {
+        let mut response = request.send().await.map_err(Lost::from)?;
         let (status, headers) = (response.status(), response.headers().clone());
         let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(transport)? {
-            if body.len() + chunk.len() > self.max_body_bytes {
-                return Err(Error::Unexpected("a body over the limit"));
+        while let Some(chunk) = response.chunk().await.map_err(Lost::from)? {
+            if body.len() + chunk.len() > max_body {
+                return Err(Lost {
+                    error: Error::Unexpected("a body over the limit"),
+                    unsent: false,
+                });
             }
             body.extend_from_slice(&chunk);
         }
-        if status.is_success() {
-            Ok(body)
-        } else {
-            Err(failure(status, &headers, &body))
+        Ok(Answer {
+            status,
+            headers,
+            body,
+        })
+    }
+
+    /// Sends to the Authentication API.
+    async fn send(&self, request: RequestBuilder) -> Result<Vec<u8>, Error> {
+        let answer = self.exchange(request, self.max_body_bytes).await;
+        answer
+            .map_err(|lost| lost.error)?
+            .into_body(Dialect::Authentication)
+    }
+
+    /// Sends to the Management API.
+    pub(crate) async fn manage(
+        &self,
+        tenant: &Tenant,
+        request: &ManagementRequest,
+        access_token: &AccessToken,
+        timeout: Duration,
+    ) -> Result<Answer, Lost> {
+        let mut builder = self
+            .http(tenant)
+            .request(request.method.clone(), request.url.clone())
+            .bearer_auth(access_token.expose())
+            .timeout(timeout.min(self.timeout));
+        if let Some((content_type, body)) = &request.body {
+            builder = builder
+                .header(CONTENT_TYPE, content_type)
+                .body(body.clone());
         }
+        self.exchange(builder, request.max_answer_bytes.max(self.max_body_bytes))
+            .await
     }
 
     /// As [`Self::send`], once more when the first try did not get through. For reads alone.
@@ -217,129 +268,4 @@ fn transport(error: reqwest::Error) -> Error {
         return Error::Timeout;
     }
     Error::Transport(BoxError::from(error.without_url()))
-}
-
-/// Sorts an answer that is no success.
-fn failure(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Error {
-    let refusal = wire::refusal(status.as_u16(), body);
-    if status == StatusCode::TOO_MANY_REQUESTS {
-        let refusal = refusal.unwrap_or_else(|| bare(status, ErrorCode::TooManyRequests));
-        // A block after too many attempts lasts for days: the bucket's reset says nothing about it.
-        let blocked = refusal.code == ErrorCode::TooManyAttempts;
-        let retry_after = if blocked {
-            seconds(headers, "retry-after")
-        } else {
-            retry_after(headers)
-        };
-        return Error::RateLimited {
-            retry_after,
-            refusal,
-        };
-    }
-    if status.is_client_error() {
-        return match refusal {
-            Some(refusal) => Error::Refused(refusal),
-            // `/userinfo` refuses in plain text.
-            None if status == StatusCode::UNAUTHORIZED => {
-                Error::Refused(bare(status, ErrorCode::Other("invalid_token".to_owned())))
-            }
-            None => unavailable(status, headers),
-        };
-    }
-    if status.is_redirection() {
-        return Error::Unexpected("a redirect");
-    }
-    unavailable(status, headers)
-}
-
-fn unavailable(status: StatusCode, headers: &HeaderMap) -> Error {
-    Error::Unavailable {
-        status: status.as_u16(),
-        retry_after: retry_after(headers),
-    }
-}
-
-fn bare(status: StatusCode, code: ErrorCode) -> Refusal {
-    Refusal {
-        status: status.as_u16(),
-        code,
-        description: None,
-        mfa_token: None,
-        mfa_requirements: None,
-        body: None,
-    }
-}
-
-/// How long to wait: `Retry-After` (seconds or a date), else `x-ratelimit-reset` (an instant). Dates
-/// are read against the answer's own `Date`, so that our clock does not matter.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    if let Some(wait) = seconds(headers, "retry-after") {
-        return Some(wait);
-    }
-    let date = http_date(headers.get(DATE)?.to_str().ok()?)?;
-    let until = match headers.get(RETRY_AFTER) {
-        Some(value) => http_date(value.to_str().ok()?)?,
-        None => {
-            let reset = seconds(headers, "x-ratelimit-reset")?;
-            OffsetDateTime::from_unix_timestamp(i64::try_from(reset.as_secs()).ok()?).ok()?
-        }
-    };
-    Some(Duration::try_from(until - date).unwrap_or_default())
-}
-
-fn seconds(headers: &HeaderMap, name: &str) -> Option<Duration> {
-    headers
-        .get(name)?
-        .to_str()
-        .ok()?
-        .trim()
-        .parse()
-        .ok()
-        .map(Duration::from_secs)
-}
-
-/// Reads the preferred form of an HTTP date (RFC 9110, section 5.6.7): RFC 2822 but for the zone.
-fn http_date(text: &str) -> Option<OffsetDateTime> {
-    OffsetDateTime::parse(&text.trim().replace("GMT", "+0000"), &Rfc2822).ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
-        pairs
-            .iter()
-            .map(|(n, v)| (n.parse().unwrap(), v.parse().unwrap()))
-            .collect::<HeaderMap>()
-    }
-
-    #[test]
-    fn reads_how_long_to_wait() {
-        let date = ("date", "Tue, 24 Nov 2026 04:00:00 GMT");
-        for (given, wait) in [
-            (headers(&[]), None),
-            (headers(&[("retry-after", "7")]), Some(7)),
-            (
-                headers(&[("retry-after", "Tue, 24 Nov 2026 04:00:30 GMT"), date]),
-                Some(30),
-            ),
-            (
-                headers(&[("retry-after", "Tue, 24 Nov 2026 03:00:00 GMT"), date]),
-                Some(0),
-            ),
-            (
-                headers(&[("x-ratelimit-reset", "1795492810"), date]),
-                Some(10),
-            ),
-            (headers(&[("x-ratelimit-reset", "1795492810")]), None),
-            (headers(&[("retry-after", "soon"), date]), None),
-        ] {
-            assert_eq!(
-                retry_after(&given),
-                wait.map(Duration::from_secs),
-                "{given:?}"
-            );
-        }
-    }
 }

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod answer;
 pub mod application;
 pub mod authorize;
 pub mod client;
@@ -21,7 +22,7 @@ pub use authorize::{AuthorizeRequest, LogoutRequest};
 pub use client::{Auth0Client, ClientSettings};
 pub use error::{Error, ErrorCode, Refusal};
 pub use grant::Grant;
-pub use management::ManagementApi;
+pub use management::{ManagementApi, ManagementClient};
 pub use pkce::{CodeChallenge, random_urlsafe};
 pub use port::{AuthenticationApi, ChangePassword};
 pub use secret::{

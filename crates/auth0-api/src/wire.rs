@@ -51,6 +51,23 @@ pub(crate) fn token_set(body: &[u8]) -> Result<TokenSet, Error> {
     })
 }
 
+/// Reads a refusal of the Management API, which is any JSON object, and keeps it whole.
+pub(crate) fn management_refusal(status: u16, body: &[u8]) -> Option<Refusal> {
+    let Ok(Value::Object(whole)) = serde_json::from_slice(body) else {
+        return None;
+    };
+    let mut refusal = refusal(status, body).unwrap_or_else(|| Refusal {
+        status,
+        code: ErrorCode::Other("unknown".to_owned()),
+        description: None,
+        mfa_token: None,
+        mfa_requirements: None,
+        body: None,
+    });
+    refusal.body = Some(Box::new(whole));
+    Some(refusal)
+}
+
 /// Reads an error body in any of Auth0's shapes: `error` or `code`, and `error_description`,
 /// `description` (a text, or an object of password rules) or `message`. `None` when it is none.
 pub(crate) fn refusal(status: u16, body: &[u8]) -> Option<Refusal> {
@@ -150,6 +167,7 @@ mod tests {
         fn never_panics(body: Vec<u8>) {
             let _ = token_set(&body);
             let _ = refusal(400, &body);
+            let _ = management_refusal(400, &body);
         }
     }
 }

@@ -1,13 +1,20 @@
 //! Auth0's Management API: users, jobs, tickets, connections, sessions.
 
 mod call;
+mod client;
 mod connection;
 mod job;
+mod multipart;
+mod read;
+mod request;
+mod token;
 mod user;
 
 pub use self::call::{Call, Lane};
+pub use self::client::ManagementClient;
 pub use self::connection::{Connection, ListConnections};
 pub use self::job::{ExportUsers, ImportUsers, Job, JobErrors, JobId, JobStatus, JobSummary};
+pub(crate) use self::request::ManagementRequest;
 pub use self::user::{
     ListUsers, MAX_PAGE_SIZE, MAX_SEARCHABLE, Sort, User, UserId, UserIdError, UserKey, UserPage,
 };
