@@ -47,6 +47,8 @@ fn app(loaded: Loaded) -> Result<Router, Box<dyn std::error::Error>> {
         settings: loaded.settings,
         clients: loaded.clients,
         api: Arc::new(Auth0Client::new(ClientSettings::default())?),
+        management: None,
+        imports: None,
         sessions: Arc::new(sessions),
         one_time: store,
     });

@@ -112,6 +112,8 @@ async fn run() -> Result<(), BoxError> {
     let gateway = assemble(loaded)?;
     greet(address, tenant.url());
     let drain = gateway.service.clone();
+    let core = gateway.gateway;
+    let background = tokio::spawn(async move { core.run_background().await });
     let service = DevService::new(gateway.service);
     server::run(
         vec![(listener, service)],
@@ -120,6 +122,7 @@ async fn run() -> Result<(), BoxError> {
         move || drain.drain(),
     )
     .await;
+    background.abort();
     tenant.shutdown().await;
     Ok(())
 }
@@ -135,6 +138,10 @@ impl Environment for DevEnvironment {
             "HTTP_HOST" => Some("127.0.0.1".to_owned()),
             // The embedded store is not there yet, and nothing here is worth keeping.
             "SESSION_STORE" => Some("memory".to_owned()),
+            "IMPORT_FOLDER" => ProcessEnvironment.variable(name).or_else(|| {
+                let folder = std::env::temp_dir().join("auth0-gateway-dev-imports");
+                folder.to_str().map(str::to_owned)
+            }),
             "ORIGINAL_PROTOCOL_HEADER" => Some(ORIGINAL_PROTOCOL.as_str().to_owned()),
             _ => ProcessEnvironment.variable(name),
         }
@@ -172,6 +179,11 @@ fn config(tenant_url: &str, address: SocketAddr) -> String {
         },
         "defaultClient": "website",
         "apiKeys": [{"sha256": APP_KEY_SHA256, "client": "app"}],
+        "managementClient": {
+            "auth0Url": tenant_url,
+            "clientId": "dev-management",
+            "clientSecret": "dev-management-secret",
+        },
         "customClaimsNamespaces": [
             "https://mia-platform.eu/app_metadata",
             "https://mia-platform.eu/user_metadata",

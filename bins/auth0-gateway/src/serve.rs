@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use auth0_api::{Auth0Client, ClientSettings};
-use gateway_core::config::{Loaded, ManagementAccess, Settings, StoreKind, load};
+use auth0_api::{Auth0Client, ClientSettings, ManagementApi, ManagementClient};
+use gateway_core::config::{Clients, Loaded, ManagementAccess, Settings, StoreKind, load};
 use gateway_core::http::{GatewayService, Listener};
+use gateway_core::imports::{FilePayloads, Imports};
 use gateway_core::{Gateway, Parts};
 use sessionkit::{Lifetimes, MemoryStore, Sessions, SystemClock};
 use tokio::net::TcpListener;
@@ -83,6 +84,7 @@ pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, BoxError> {
 
 /// A gateway put together, and where it listens.
 pub(crate) struct Assembled {
+    pub(crate) gateway: Arc<Gateway>,
     pub(crate) service: GatewayService,
     pub(crate) address: SocketAddr,
     pub(crate) limits: server::Limits,
@@ -91,6 +93,7 @@ pub(crate) struct Assembled {
 
 async fn run(loaded: Loaded) -> Result<(), BoxError> {
     let Assembled {
+        gateway,
         service,
         address,
         limits,
@@ -100,10 +103,12 @@ async fn run(loaded: Loaded) -> Result<(), BoxError> {
     if let Some(address) = management_address {
         listeners.push((bind(address).await?, service.on(Listener::Management)));
     }
+    let background = tokio::spawn(async move { gateway.run_background().await });
     server::run(listeners, limits, shutdown_signal(), move || {
         service.drain()
     })
     .await;
+    background.abort();
     Ok(())
 }
 
@@ -134,21 +139,47 @@ pub(crate) fn assemble(loaded: Loaded) -> Result<Assembled, BoxError> {
         _ => None,
     };
     let limits = server::Limits::from(&settings);
-    let gateway = Gateway::new(Parts {
+    let management = management(&clients, &api);
+    let imports = management.as_ref().map(|management| {
+        Arc::new(Imports::new(
+            Arc::clone(management),
+            Arc::clone(&store) as _,
+            Arc::new(FilePayloads::new(&settings.import_folder)),
+            Arc::new(SystemClock),
+            settings.import_results,
+        ))
+    });
+    let gateway = Arc::new(Gateway::new(Parts {
         settings,
         clients,
         api: Arc::new(api),
+        management,
+        imports,
         sessions,
         one_time: store,
-    });
-    let service = GatewayService::new(Arc::new(gateway))?;
+    }));
+    let service = GatewayService::new(Arc::clone(&gateway))?;
 
     Ok(Assembled {
+        gateway,
         service,
         address: main_address,
         limits,
         management_address,
     })
+}
+
+/// The Management API, where `managementClient` is configured. Its audience is the tenant's own domain,
+/// also where the calls go through a custom one.
+fn management(clients: &Clients, api: &Auth0Client) -> Option<Arc<dyn ManagementApi>> {
+    let application = &clients.management.as_ref()?.application;
+    let tenant = clients.tenant.as_ref().unwrap_or(&application.tenant);
+    let audience = ManagementClient::audience(tenant);
+    Some(Arc::new(ManagementClient::new(
+        api.clone(),
+        application.clone(),
+        audience,
+    )))
 }
 
 /// The store that is configured, as far as it exists.

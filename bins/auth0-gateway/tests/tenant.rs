@@ -73,6 +73,8 @@ async fn world(access_token_lifetime: u64) -> World {
         settings: loaded.settings,
         clients: loaded.clients,
         api: Arc::new(Auth0Client::new(client).unwrap()),
+        management: None,
+        imports: None,
         sessions: Arc::new(sessions),
         one_time: store,
     });

@@ -98,6 +98,10 @@ pub(super) fn read(environment: &dyn Environment, report: &mut Report) -> Settin
         header_timeout: r.seconds("HEADER_TIMEOUT_SECONDS", 10, 1, 3600),
         max_body_bytes: usize::try_from(r.number("MAX_BODY_BYTES", 1 << 20, 1024, 1 << 30))
             .unwrap_or(1 << 20),
+        import_results: r.seconds("IMPORT_RESULTS_SECONDS", 604_800, 60, TEN_YEARS),
+        import_folder: r
+            .text("IMPORT_FOLDER")
+            .map_or_else(|| PathBuf::from("imports"), PathBuf::from),
         import_max_bytes: r.number("IMPORT_MAX_BYTES", 100 << 20, 1024, 1 << 40),
         delay_shutdown: r.seconds("DELAY_SHUTDOWN_SECONDS", 10, 0, 3600),
     }

@@ -56,6 +56,11 @@ pub struct Settings {
     pub max_body_bytes: usize,
     /// `IMPORT_MAX_BYTES`: 100 MiB by default.
     pub import_max_bytes: u64,
+    /// `IMPORT_RESULTS_SECONDS`: how long an import's status and errors are kept; 604800 (7 days) by
+    /// default. Auth0 itself forgets them after a day.
+    pub import_results: Duration,
+    /// `IMPORT_FOLDER`: where the rows of imports wait; `imports` beside the session store by default.
+    pub import_folder: PathBuf,
     /// `DELAY_SHUTDOWN_SECONDS`: 10 by default.
     pub delay_shutdown: Duration,
 }

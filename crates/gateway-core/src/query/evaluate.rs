@@ -20,7 +20,9 @@ pub fn matches(query: &Query, user: &Value) -> bool {
             text_of(value).is_some_and(|text| fold(field, &text) == fold(field, wanted))
         }),
         Query::Wildcard(field, pattern) => any(field, user, |value| {
-            text_of(value).is_some_and(|text| fits(&fold(field, &text), field, pattern))
+            value
+                .as_str()
+                .is_some_and(|text| fits(&fold(field, text), field, pattern))
         }),
         Query::Range(field, from, to) => any(field, user, |value| {
             above(field, value, from) && below(field, value, to)

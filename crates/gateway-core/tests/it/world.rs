@@ -247,6 +247,8 @@ pub fn world() -> World {
         settings: loaded.settings,
         clients: loaded.clients,
         api: Arc::clone(&auth0) as _,
+        management: None,
+        imports: None,
         sessions,
         one_time: store,
     });
