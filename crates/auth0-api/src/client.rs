@@ -1,6 +1,8 @@
 //! The adapter over reqwest: the one place that sends.
 
+use std::collections::HashMap;
 use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -8,13 +10,16 @@ use http::header::CONTENT_TYPE;
 use reqwest::RequestBuilder;
 use serde_json::{Value, json};
 
-use crate::answer::{Answer, Dialect};
+use tokio::time::Instant;
+
+use crate::answer::{Answer, Dialect, named_wait};
 use crate::error::BoxError;
+use crate::governor::{Denied, Rates};
 use crate::keys::KeySet;
-use crate::management::ManagementRequest;
+use crate::management::{Lane, ManagementRequest};
 use crate::{
-    AccessToken, Application, AuthenticationApi, ChangePassword, Error, Grant, RefreshToken,
-    Tenant, TokenSet, wire,
+    AccessToken, Application, AuthenticationApi, ChangePassword, Error, ErrorCode, Governor, Grant,
+    RefreshToken, Tenant, TokenSet, wire,
 };
 
 /// How [`Auth0Client`] sends.
@@ -24,6 +29,9 @@ pub struct ClientSettings {
     pub timeout: Duration,
     /// Longest body that is read, in bytes. 1 MiB by default.
     pub max_body_bytes: usize,
+    /// Longest wait for the tenant's rate limit before the refusal is handed on. Only token grants,
+    /// revocations and key sets wait, and never for a person's own limit. 10 s by default.
+    pub rate_limit_wait: Duration,
     /// Extra certificate authorities, as PEM; the platform's serve too.
     pub extra_roots_pem: Vec<u8>,
 }
@@ -33,6 +41,7 @@ impl Default for ClientSettings {
         Self {
             timeout: Duration::from_secs(10),
             max_body_bytes: 1 << 20,
+            rate_limit_wait: Duration::from_secs(10),
             extra_roots_pem: Vec::new(),
         }
     }
@@ -43,13 +52,14 @@ impl fmt::Debug for ClientSettings {
         f.debug_struct("ClientSettings")
             .field("timeout", &self.timeout)
             .field("max_body_bytes", &self.max_body_bytes)
+            .field("rate_limit_wait", &self.rate_limit_wait)
             .finish_non_exhaustive()
     }
 }
 
 /// Speaks to Auth0 over HTTPS: time-outs, no redirects, no cookies, a bounded body.
 ///
-/// Nothing is sent twice. The connection pool hands a request to another connection only when the
+/// Nothing is sent twice, unless the tenant's rate limit refused it. The connection pool hands a request to another connection only when the
 /// first was closed before a byte of it was written; everything else is the caller's to decide, since
 /// a refresh token or a code that may have arrived must not be sent again.
 #[derive(Clone, Debug)]
@@ -59,6 +69,9 @@ pub struct Auth0Client {
     direct: reqwest::Client,
     timeout: Duration,
     max_body_bytes: usize,
+    rate_limit_wait: Duration,
+    /// One for each tenant. Only configured tenants come here, so there are few.
+    governors: Arc<Mutex<HashMap<Tenant, Governor>>>,
 }
 
 /// A call without an answer.
@@ -117,7 +130,28 @@ impl Auth0Client {
             direct,
             timeout: settings.timeout,
             max_body_bytes: settings.max_body_bytes,
+            rate_limit_wait: settings.rate_limit_wait,
+            governors: Arc::default(),
         })
+    }
+
+    /// The governor of a tenant's rate limit: all clones of this client share it.
+    #[must_use]
+    pub fn governor(&self, tenant: &Tenant) -> Governor {
+        let mut governors = self.lock_governors();
+        governors.entry(tenant.clone()).or_default().clone()
+    }
+
+    /// Lets a tenant share a governor, for example a custom domain that of the canonical one. To be
+    /// called before anything is sent to that tenant.
+    pub fn share_governor(&self, tenant: Tenant, governor: Governor) {
+        self.lock_governors().insert(tenant, governor);
+    }
+
+    fn lock_governors(&self) -> MutexGuard<'_, HashMap<Tenant, Governor>> {
+        self.governors
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The client for a tenant. `HTTPS_PROXY` and its like count, but not for loopback.
@@ -150,12 +184,54 @@ impl Auth0Client {
         })
     }
 
-    /// Sends to the Authentication API.
-    async fn send(&self, request: RequestBuilder) -> Result<Vec<u8>, Error> {
+    /// Sends to the Authentication API, once.
+    async fn send(&self, tenant: &Tenant, request: RequestBuilder) -> Result<Vec<u8>, Error> {
+        let answer = self.authenticate(tenant, request).await?;
+        answer.into_body(Dialect::Authentication)
+    }
+
+    /// Sends to the Authentication API, and again whenever the tenant's rate limit refused it and the
+    /// wait fits [`ClientSettings::rate_limit_wait`]. What was refused for the rate was not processed,
+    /// so this holds for refresh tokens and codes too. Nothing else is ever repeated here.
+    async fn send_in_turn(
+        &self,
+        tenant: &Tenant,
+        lane: Lane,
+        request: impl Fn() -> RequestBuilder + Send + Sync,
+    ) -> Result<Vec<u8>, Error> {
+        let deadline = Instant::now() + self.rate_limit_wait;
+        let mut place = None;
+        loop {
+            let answer = self.authenticate(tenant, request()).await?;
+            let (named, rates) = (named_wait(&answer.headers), Rates::read(&answer.headers));
+            let mut refused = match answer.into_body(Dialect::Authentication) {
+                Err(error) if is_tenant_limit(&error) => error,
+                result => return result,
+            };
+            let place = place.get_or_insert_with(|| self.governor(tenant).place(lane));
+            match place.release(named, rates, deadline).await {
+                Ok(()) => {}
+                Err(denied) => {
+                    if let (Error::RateLimited { retry_after, .. }, Denied::Limited(wait)) =
+                        (&mut refused, denied)
+                    {
+                        *retry_after = Some(wait);
+                    }
+                    return Err(refused);
+                }
+            }
+        }
+    }
+
+    async fn authenticate(
+        &self,
+        tenant: &Tenant,
+        request: RequestBuilder,
+    ) -> Result<Answer, Error> {
         let answer = self.exchange(request, self.max_body_bytes).await;
-        answer
-            .map_err(|lost| lost.error)?
-            .into_body(Dialect::Authentication)
+        let answer = answer.map_err(|lost| lost.error)?;
+        self.governor(tenant).saw(Rates::read(&answer.headers));
+        Ok(answer)
     }
 
     /// Sends to the Management API.
@@ -179,28 +255,47 @@ impl Auth0Client {
         self.exchange(builder, request.max_answer_bytes.max(self.max_body_bytes))
             .await
     }
+}
 
-    /// As [`Self::send`], once more when the first try did not get through. For reads alone.
-    async fn read(&self, request: impl Fn() -> RequestBuilder) -> Result<Vec<u8>, Error> {
-        match self.send(request()).await {
-            Err(Error::Transport(_)) => self.send(request()).await,
-            result => result,
-        }
+/// Once more when the first try did not get through. For reads alone.
+async fn read<F: Future<Output = Result<Vec<u8>, Error>>>(
+    send: impl Fn() -> F,
+) -> Result<Vec<u8>, Error> {
+    match send().await {
+        Err(Error::Transport(_)) => send().await,
+        result => result,
     }
+}
+
+/// A limit of the whole tenant: soon over, and nobody's fault. Some tenants say `access_denied` for
+/// it. Attack protection blocks a person instead, and for long.
+fn is_tenant_limit(error: &Error) -> bool {
+    matches!(error, Error::RateLimited { refusal, .. }
+        if matches!(refusal.code, ErrorCode::TooManyRequests | ErrorCode::AccessDenied))
 }
 
 #[async_trait]
 impl AuthenticationApi for Auth0Client {
     async fn token(&self, application: &Application, grant: &Grant) -> Result<TokenSet, Error> {
-        let mut request = self
-            .http(&application.tenant)
-            .post(application.tenant.endpoint("oauth/token"))
-            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
-            .body(grant.to_form(application));
-        if let Some(address) = grant.forwarded_for() {
-            request = request.header("auth0-forwarded-for", address.to_string());
-        }
-        let body = self.send(request).await?;
+        let request = || {
+            let request = self
+                .http(&application.tenant)
+                .post(application.tenant.endpoint("oauth/token"))
+                .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+                .body(grant.to_form(application));
+            match grant.forwarded_for() {
+                Some(address) => request.header("auth0-forwarded-for", address.to_string()),
+                None => request,
+            }
+        };
+        let lane = match grant {
+            // Whatever waits for a machine's token waits in its own lane.
+            Grant::RefreshToken { .. } | Grant::ClientCredentials { .. } => Lane::Refresh,
+            _ => Lane::Login,
+        };
+        let body = self
+            .send_in_turn(&application.tenant, lane, request)
+            .await?;
         wire::token_set(&body)
     }
 
@@ -214,11 +309,14 @@ impl AuthenticationApi for Auth0Client {
             "client_secret": application.client_secret.expose(),
             "token": refresh_token.expose(),
         });
-        let request = self
-            .http(&application.tenant)
-            .post(application.tenant.endpoint("oauth/revoke"))
-            .json(&body);
-        self.send(request).await.map(drop)
+        let request = || {
+            self.http(&application.tenant)
+                .post(application.tenant.endpoint("oauth/revoke"))
+                .json(&body)
+        };
+        self.send_in_turn(&application.tenant, Lane::Refresh, request)
+            .await
+            .map(drop)
     }
 
     async fn change_password(
@@ -231,10 +329,9 @@ impl AuthenticationApi for Auth0Client {
             body["connection"] = Value::from(connection.as_str());
         }
         let url = application.tenant.endpoint("dbconnections/change_password");
-        // The answer is a sentence in plain text.
-        self.send(self.http(&application.tenant).post(url).json(&body))
-            .await
-            .map(drop)
+        let request = self.http(&application.tenant).post(url).json(&body);
+        // The limit is the person's own. The answer is a sentence in plain text.
+        self.send(&application.tenant, request).await.map(drop)
     }
 
     async fn user_info(
@@ -243,20 +340,21 @@ impl AuthenticationApi for Auth0Client {
         access_token: &AccessToken,
     ) -> Result<serde_json::Map<String, Value>, Error> {
         let url = tenant.endpoint("userinfo");
-        let body = self
-            .read(|| {
-                self.http(tenant)
-                    .get(url.clone())
-                    .bearer_auth(access_token.expose())
-            })
-            .await?;
+        let request = || {
+            self.http(tenant)
+                .get(url.clone())
+                .bearer_auth(access_token.expose())
+        };
+        // The limit is the person's own.
+        let body = read(|| self.send(tenant, request())).await?;
         serde_json::from_slice(&body)
             .map_err(|_| Error::Unexpected("a userinfo answer that is no JSON object"))
     }
 
     async fn key_set(&self, tenant: &Tenant) -> Result<KeySet, Error> {
         let url = tenant.endpoint(".well-known/jwks.json");
-        let body = self.read(|| self.http(tenant).get(url.clone())).await?;
+        let request = || self.http(tenant).get(url.clone());
+        let body = read(|| self.send_in_turn(tenant, Lane::Login, request)).await?;
         KeySet::from_json(&body)
             .map_err(|_| Error::Unexpected("a key set that is not the documented JSON"))
     }

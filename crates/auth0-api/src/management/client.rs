@@ -13,18 +13,22 @@ use super::{
     Call, Connection, ExportUsers, ImportUsers, Job, JobErrors, JobId, ListConnections, ListUsers,
     ManagementApi, ManagementRequest, PasswordChangeTicket, User, UserId, UserPage, read,
 };
-use crate::answer::{Answer, Dialect};
+use crate::answer::{Answer, Dialect, bare, named_wait};
 use crate::client::Lost;
-use crate::{Application, Auth0Client, Error, Tenant};
+use crate::governor::{Denied, Rates, jitter};
+use crate::{Application, Auth0Client, Error, ErrorCode, Governor, Refusal, Tenant};
 
 /// Most repetitions of a call that failed.
 const RETRIES: u32 = 2;
+/// Pause before the first of them, doubled for the second.
+const BACKOFF: Duration = Duration::from_millis(250);
 /// Pages of connections that are followed; a tenant has a few thousand connections at most.
 const MAX_PAGES: usize = 200;
 
 /// Speaks to the Management API as one application.
 pub struct ManagementClient {
     client: Auth0Client,
+    governor: Governor,
     tenant: Tenant,
     token: ManagementToken,
 }
@@ -42,10 +46,12 @@ impl ManagementClient {
     /// A client for the tenant of a machine-to-machine application. Nothing is sent yet.
     ///
     /// `audience` is that of the tenant's canonical domain, also where the application's tenant is
-    /// given by its custom domain; see [`Self::audience`].
+    /// given by its custom domain; see [`Self::audience`]. Calls wait at the client's
+    /// [governor](Auth0Client::governor) for that tenant.
     #[must_use]
     pub fn new(client: Auth0Client, application: Application, audience: String) -> Self {
         Self {
+            governor: client.governor(&application.tenant),
             tenant: application.tenant.clone(),
             token: ManagementToken::new(client.clone(), application, audience),
             client,
@@ -83,42 +89,95 @@ impl ManagementClient {
     }
 
     async fn answer(&self, call: Call, request: &ManagementRequest) -> Result<Answer, Error> {
+        let mut place = self.governor.place(call.lane);
+        let mut limited = None;
         let mut retries = 0;
         let mut renewed = false;
         loop {
+            // Nobody waits for a turn that has no token to use it with.
+            self.token.get(call.deadline).await?;
+            let mut permit = match place.admit(request.group, call.deadline).await {
+                Ok(permit) => permit,
+                Err(denied) => return Err(turned_away(denied, limited)),
+            };
             let token = self.token.get(call.deadline).await?;
+            permit.sent();
             let left = call.deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Err(Error::Timeout);
-            }
             let outcome = self
                 .client
                 .manage(&self.tenant, request, &token.access_token, left)
                 .await;
-            match &outcome {
-                // Refused before anything was done: any method may be sent again.
-                Ok(answer)
-                    if answer.status == StatusCode::UNAUTHORIZED
-                        && !renewed
-                        && self.token.refused(&token) =>
-                {
-                    renewed = true;
-                    continue;
-                }
-                Ok(answer) if !may_repeat(request, answer, retries) => {}
-                Err(lost) if !may_send_again(request, lost, retries) => {}
-                _ if retries == RETRIES => {}
-                _ => {
-                    let wait = backoff(retries);
-                    if Instant::now() + wait < call.deadline {
-                        retries += 1;
-                        sleep(wait).await;
+            let mut pause = BACKOFF * 2_u32.pow(retries);
+            let repeat = match &outcome {
+                Ok(answer) => {
+                    let rates = Rates::read(&answer.headers);
+                    if let Some(refusal) = rate_refusal(request, answer, rates) {
+                        permit.limited(&mut place, named_wait(&answer.headers), rates);
+                        limited = Some(refusal);
                         continue;
                     }
+                    permit.answered(rates);
+                    // Refused before anything was done: any method may be sent again.
+                    if answer.status == StatusCode::UNAUTHORIZED
+                        && !renewed
+                        && self.token.refused(&token)
+                    {
+                        renewed = true;
+                        continue;
+                    }
+                    pause = pause.max(named_wait(&answer.headers).unwrap_or_default());
+                    may_repeat(request, answer, retries)
                 }
+                Err(lost) => {
+                    if lost.unsent {
+                        permit.unsent();
+                    }
+                    drop(permit);
+                    may_send_again(request, lost, retries)
+                }
+            };
+            let left = call.deadline.saturating_duration_since(Instant::now());
+            pause = pause.saturating_add(jitter(pause));
+            if !repeat || pause >= left {
+                return outcome.map_err(|lost| lost.error);
             }
-            return outcome.map_err(|lost| lost.error);
+            retries += 1;
+            tracing::debug!(retries, pause_ms = pause.as_millis(), "tries again");
+            sleep(pause).await;
         }
+    }
+}
+
+/// Auth0's words, when it refused a call for the rate. `None` also for what only looks like it: two
+/// import jobs run already, which says nothing about the rate and lasts for minutes. Auth0 documents
+/// no code for that, so the headers and, failing these, the text have to tell.
+fn rate_refusal(
+    request: &ManagementRequest,
+    answer: &Answer,
+    rates: Option<Rates>,
+) -> Option<Refusal> {
+    if answer.status != StatusCode::TOO_MANY_REQUESTS {
+        return None;
+    }
+    let Error::RateLimited { refusal, .. } = answer.failure(Dialect::Management) else {
+        return None;
+    };
+    let text = refusal.description.as_deref().unwrap_or_default();
+    let full = text.contains("active import") || rates.is_some_and(|rates| rates.remaining > 0);
+    (!(request.starts_import && full)).then_some(refusal)
+}
+
+/// The error of a call that was not given a turn.
+fn turned_away(denied: Denied, limited: Option<Refusal>) -> Error {
+    let retry_after = match (denied, &limited) {
+        (Denied::Limited(wait), _) => Some(wait),
+        (Denied::Late, Some(_)) => None,
+        (Denied::Late, None) => return Error::Timeout,
+    };
+    let ours = || bare(StatusCode::TOO_MANY_REQUESTS, ErrorCode::TooManyRequests);
+    Error::RateLimited {
+        retry_after,
+        refusal: limited.unwrap_or_else(ours),
     }
 }
 
@@ -143,11 +202,6 @@ fn may_repeat(request: &ManagementRequest, answer: &Answer, retries: u32) -> boo
 fn may_send_again(request: &ManagementRequest, lost: &Lost, retries: u32) -> bool {
     let passing = matches!(lost.error, Error::Transport(_) | Error::Timeout);
     retries < RETRIES && passing && (lost.unsent || is_idempotent(&request.method))
-}
-
-/// 250 ms, 500 ms.
-fn backoff(retries: u32) -> Duration {
-    Duration::from_millis(250) * 2_u32.pow(retries)
 }
 
 /// `None` for what Auth0 does not have.

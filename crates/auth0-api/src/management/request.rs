@@ -10,6 +10,7 @@ use super::{
     ExportUsers, ImportUsers, JobId, ListConnections, ListUsers, PasswordChangeTicket, UserId,
     multipart,
 };
+use crate::governor::Group;
 use crate::{Error, Tenant};
 
 /// Longest list that is read. A hundred users of some tenants are megabytes.
@@ -31,11 +32,23 @@ pub(crate) struct ManagementRequest {
     /// Content type and bytes.
     pub(crate) body: Option<(String, Bytes)>,
     pub(crate) max_answer_bytes: usize,
+    /// With which other calls it is limited.
+    pub(crate) group: Group,
+    pub(super) starts_import: bool,
 }
 
 impl ManagementRequest {
     fn new(method: Method, tenant: &Tenant, path: &str) -> Self {
+        let users = path.starts_with("users");
         Self {
+            group: match method {
+                Method::GET if users => Group::UsersRead,
+                Method::POST | Method::PATCH if users => Group::UsersWrite,
+                Method::DELETE if users => Group::UsersDelete,
+                Method::GET if path == "connections" => Group::Connections,
+                _ => Group::Other,
+            },
+            starts_import: false,
             method,
             // Ids arrive encoded and start with `provider%7C`: none is a dot segment, none is empty.
             url: tenant.endpoint(&format!("api/v2/{path}")),
@@ -114,6 +127,7 @@ impl ManagementRequest {
     pub(super) fn import_users(tenant: &Tenant, import: &ImportUsers) -> Result<Self, Error> {
         let mut request = Self::new(Method::POST, tenant, "jobs/users-imports");
         request.body = Some(multipart::encode(import)?);
+        request.starts_import = true;
         Ok(request)
     }
 
