@@ -3,6 +3,8 @@
 pub mod clock;
 pub mod cookie;
 pub mod credential;
+#[cfg(feature = "embedded")]
+pub mod embedded;
 pub mod error;
 mod flights;
 mod index;
@@ -25,6 +27,8 @@ pub mod testing;
 pub use clock::{Clock, SystemClock, Timestamp};
 pub use cookie::{CookieValue, SameSite, SessionCookie};
 pub use credential::{Credential, Presented};
+#[cfg(feature = "embedded")]
+pub use embedded::{EmbeddedError, EmbeddedOptions, EmbeddedStore};
 pub use error::{OpenError, RefreshError, StoreError};
 pub use lifetime::Lifetimes;
 pub use memory_store::MemoryStore;

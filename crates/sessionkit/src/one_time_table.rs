@@ -17,23 +17,32 @@ pub(crate) struct OneTimeTable {
 }
 
 impl OneTimeTable {
+    /// Stores a record, and returns the keys that went to make room.
     pub(crate) fn put(
         &mut self,
         key: Credential,
         value: &[u8],
         expires_at: Timestamp,
         now: Timestamp,
-    ) {
+    ) -> Vec<Credential> {
         self.remove(&key);
-        self.expire(now);
+        let mut gone = self.expire(now);
         while self.records.len() >= MAX_RECORDS
             && let Some((_, soonest)) = self.by_expiry.first().copied()
         {
             self.remove(&soonest);
+            gone.push(soonest);
         }
         self.by_expiry.insert((expires_at, key));
         self.records
             .insert(key, (SecretSlice::from(value.to_vec()), expires_at));
+        gone
+    }
+
+    /// A record that has not expired, left where it is.
+    pub(crate) fn get(&self, key: &Credential, now: Timestamp) -> Option<(&[u8], Timestamp)> {
+        let (value, expires_at) = self.records.get(key)?;
+        (*expires_at > now).then(|| (value.expose_secret(), *expires_at))
     }
 
     pub(crate) fn take(&mut self, key: &Credential, now: Timestamp) -> Option<Bytes> {
@@ -42,29 +51,29 @@ impl OneTimeTable {
     }
 
     pub(crate) fn claim(&mut self, key: Credential, expires_at: Timestamp, now: Timestamp) -> bool {
-        if self
-            .records
-            .get(&key)
-            .is_some_and(|(_, until)| *until > now)
-        {
+        if self.get(&key, now).is_some() {
             return false;
         }
         self.put(key, &[], expires_at, now);
         true
     }
 
-    fn remove(&mut self, key: &Credential) -> Option<(SecretSlice<u8>, Timestamp)> {
+    pub(crate) fn remove(&mut self, key: &Credential) -> Option<(SecretSlice<u8>, Timestamp)> {
         let (value, expires_at) = self.records.remove(key)?;
         self.by_expiry.remove(&(expires_at, *key));
         Some((value, expires_at))
     }
 
-    fn expire(&mut self, now: Timestamp) {
+    /// Forgets what has expired, and returns its keys.
+    pub(crate) fn expire(&mut self, now: Timestamp) -> Vec<Credential> {
+        let mut gone = Vec::new();
         while let Some((expires_at, key)) = self.by_expiry.first().copied()
             && expires_at <= now
         {
             self.remove(&key);
+            gone.push(key);
         }
+        gone
     }
 }
 

@@ -17,14 +17,17 @@
 //! tag      16
 //! ```
 
-mod key_file;
+pub(crate) mod key_file;
 mod keys;
+mod status;
 
 use aws_lc_rs::aead::{Aad, NONCE_LEN, Nonce};
 use zeroize::Zeroizing;
 
 pub use key_file::KeyFileError;
 pub use keys::{EncryptionKeys, EncryptionKeysError, KeyId};
+pub(crate) use status::KeyCounts;
+pub use status::{Reseal, ResealProgress};
 
 const FORMAT: u8 = 1;
 const HEAD: usize = 1 + 4 + NONCE_LEN;

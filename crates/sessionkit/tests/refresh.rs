@@ -125,12 +125,6 @@ impl World {
 }
 
 #[tokio::test]
-async fn the_memory_store_conforms() {
-    let broken = conformance::check(&MemoryStore::new()).await.unwrap();
-    assert_eq!(broken, Vec::<&str>::new());
-}
-
-#[tokio::test]
 async fn two_hundred_callers_make_one_call() {
     let world = world();
     let session = world.sign_in("mia").await;

@@ -1,306 +1,135 @@
 //! What every store must do. Hand [`check`] an empty store; it names each rule that is broken.
 
+mod active;
+mod creating;
+mod ending;
+mod leases;
+mod one_time;
+mod records;
+mod swapping;
+
+use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use crate::{
-    Created, Credential, Lease, Lifetimes, OneTimeStore, Session, SessionId, SessionStore, SignIn,
-    StoreError, Swap, Timestamp, Tokens,
+    Credential, Lifetimes, OneTimeStore, RecordStore, Session, SessionId, SessionStore, SignIn,
+    StoreError, Timestamp, Tokens,
 };
 
-/// Checks every rule of [`SessionStore`] and [`OneTimeStore`] and returns those that are broken.
+/// Checks every rule of [`SessionStore`], [`OneTimeStore`] and [`RecordStore`] and returns those that
+/// are broken. All times are around September 2026, whatever the clock says.
 ///
 /// # Errors
 /// [`StoreError`] when the store failed.
-pub async fn check<S: SessionStore + OneTimeStore>(
+pub async fn check<S: SessionStore + OneTimeStore + RecordStore>(
     store: &S,
 ) -> Result<Vec<&'static str>, StoreError> {
-    let mut broken = Vec::new();
-    let mut rule = |holds: bool, name: &'static str| {
-        if !holds {
-            broken.push(name);
+    let mut rules = Rules::default();
+    // First: it counts on an empty store.
+    active::check(store, &mut rules).await?;
+    creating::check(store, &mut rules).await?;
+    swapping::check(store, &mut rules).await?;
+    leases::check(store, &mut rules).await?;
+    ending::check(store, &mut rules).await?;
+    one_time::check(store, &mut rules).await?;
+    records::check(store, &mut rules).await?;
+    Ok(rules.0)
+}
+
+/// Collects broken rules.
+#[derive(Debug, Default)]
+struct Rules(Vec<&'static str>);
+
+impl Rules {
+    fn hold(&mut self, holds: bool, name: &'static str) {
+        if !holds && !self.0.contains(&name) {
+            self.0.push(name);
         }
-    };
-    let start = Timestamp::from_unix_millis(1_790_000_000_000);
-    let day = Duration::from_secs(86_400);
-
-    // Creating.
-    let first = session("a", 1, b"one", start);
-    rule(
-        matches!(store.create(copy(&first), start).await?, Created::Stored(_)),
-        "create stores a session",
-    );
-    rule(
-        matches!(store.create(copy(&first), start).await?, Created::IdTaken),
-        "create never overwrites the session with the same id",
-    );
-    rule(
-        matches!(
-            store.create(session("b", 2, b"one", start), start).await?,
-            Created::CredentialTaken
-        ),
-        "create never overwrites the session with the same credential",
-    );
-    let found = store.load(&Credential::of(b"one"), start).await?;
-    rule(
-        found.is_some_and(|s| s.subject() == "a"),
-        "load finds the session by its credential",
-    );
-    rule(
-        store.load(&Credential::of(b"two"), start).await?.is_none(),
-        "load finds nothing by another credential",
-    );
-
-    // Expiry, on the dot.
-    let end = first.expires_at();
-    rule(
-        store
-            .load(&first.credential(), end.before(Duration::from_millis(1)))
-            .await?
-            .is_some(),
-        "a session lives until its last instant",
-    );
-    rule(
-        store.load(&first.credential(), end).await?.is_none(),
-        "an expired session is as good as none",
-    );
-    rule(
-        store.active_subjects(None, 10, end).await?.is_empty(),
-        "an expired session makes nobody active",
-    );
-
-    // Swapping.
-    let lifetimes = Lifetimes::default();
-    let next = first.with_credential(Credential::of(b"two"), [0; 32], &lifetimes, start);
-    let swapped = store.compare_and_swap(&first, next, None, start).await?;
-    rule(
-        matches!(swapped, Swap::Stored(_)),
-        "compare_and_swap replaces what is still stored",
-    );
-    let stale = first.with_credential(Credential::of(b"three"), [0; 32], &lifetimes, start);
-    rule(
-        matches!(
-            store.compare_and_swap(&first, stale, None, start).await?,
-            Swap::Conflict(_)
-        ),
-        "compare_and_swap refuses a stale version",
-    );
-    rule(
-        store.load(&Credential::of(b"two"), start).await?.is_some(),
-        "the new credential opens the session",
-    );
-    rule(
-        store.load(&Credential::of(b"one"), start).await?.is_some(),
-        "the replaced credential opens it for the grace time",
-    );
-    let after_grace = start.after(lifetimes.grace);
-    rule(
-        store
-            .load(&Credential::of(b"one"), after_grace)
-            .await?
-            .is_none(),
-        "the replaced credential opens nothing after the grace time",
-    );
-    rule(
-        store
-            .load(&Credential::of(b"two"), after_grace)
-            .await?
-            .is_some(),
-        "the new credential outlives the grace time",
-    );
-    let other = session("b", 3, b"other", start);
-    store.create(copy(&other), start).await?;
-    let thief = other.with_credential(Credential::of(b"two"), [0; 32], &lifetimes, start);
-    rule(
-        matches!(
-            store.compare_and_swap(&other, thief, None, start).await?,
-            Swap::CredentialTaken
-        ),
-        "compare_and_swap never takes another session's credential",
-    );
-
-    // Leases.
-    let Lease::Granted(fence) = store.acquire_lease("b", other.id(), day, start).await? else {
-        rule(false, "a free lease is granted");
-        return Ok(broken);
-    };
-    rule(
-        matches!(
-            store.acquire_lease("b", other.id(), day, start).await?,
-            Lease::Held(_)
-        ),
-        "a lease is held alone",
-    );
-    let later = start.after(day);
-    rule(
-        store
-            .renew_lease("b", other.id(), fence, Duration::ZERO, start)
-            .await?,
-        "the holder renews its lease",
-    );
-    let taken = store.acquire_lease("b", other.id(), day, start).await?;
-    rule(
-        matches!(taken, Lease::Granted(newer) if newer > fence),
-        "a lease that ran out is granted with a higher number",
-    );
-    let fenced = other.with_credential(Credential::of(b"fenced"), [0; 32], &lifetimes, start);
-    rule(
-        matches!(
-            store
-                .compare_and_swap(&other, fenced, Some(fence), start)
-                .await?,
-            Swap::Fenced
-        ),
-        "a write with an old number is refused",
-    );
-    rule(
-        !store
-            .renew_lease("b", other.id(), fence, day, start)
-            .await?,
-        "a lost lease is not renewed",
-    );
-
-    // Who is active.
-    for (subject, id, value) in [("a", 4, b"four"), ("c", 5, b"five"), ("ab", 6, b"six!")] {
-        store
-            .create(session(subject, id, value, start), start)
-            .await?;
     }
-    let all = store.active_subjects(None, 10, start).await?;
-    rule(
-        all == ["a", "ab", "b", "c"],
-        "active_subjects names everybody once, sorted by bytes",
-    );
-    let page = store
-        .active_subjects(Some("a".to_owned()), 2, start)
-        .await?;
-    rule(
-        page == ["ab", "b"],
-        "active_subjects goes on after a subject",
-    );
-    rule(
-        store.sessions_of("a", start).await?.len() == 2,
-        "sessions_of lists a subject's sessions, and no other's",
-    );
-
-    // Ending.
-    let ended = store.end("a", first.id(), start).await?;
-    rule(
-        ended
-            .as_ref()
-            .is_some_and(|s| s.credential() == Credential::of(b"two")),
-        "end returns the session as stored last",
-    );
-    rule(
-        store.load(&Credential::of(b"two"), start).await?.is_none(),
-        "an ended session opens to nothing",
-    );
-    rule(
-        store.load(&Credential::of(b"one"), start).await?.is_none(),
-        "an ended session opens to no earlier credential",
-    );
-    rule(
-        store.end("a", first.id(), start).await?.is_none(),
-        "end finds nothing the second time",
-    );
-    if let Some(ended) = ended {
-        store.touch(&ended, start).await?;
-        let back = ended.with_credential(Credential::of(b"back"), [0; 32], &lifetimes, start);
-        rule(
-            matches!(
-                store.compare_and_swap(&ended, back, None, start).await?,
-                Swap::Ended
-            ),
-            "an ended session is never written back",
-        );
-        rule(
-            store.load(&Credential::of(b"two"), start).await?.is_none(),
-            "a touch brings no ended session back",
-        );
-    }
-    rule(
-        store.end_all("a", start).await?.len() == 1,
-        "end_all ends and returns the rest",
-    );
-    rule(
-        store.sessions_of("a", start).await?.is_empty(),
-        "end_all leaves nothing",
-    );
-    rule(
-        !store
-            .active_subjects(None, 10, start)
-            .await?
-            .contains(&"a".to_owned()),
-        "who has no session is not active",
-    );
-
-    // One-time records.
-    let key = Credential::of(b"state");
-    store
-        .put(key, Bytes::from_static(b"old"), later, start)
-        .await?;
-    store
-        .put(key, Bytes::from_static(b"new"), later, start)
-        .await?;
-    let (one, two) = futures_join(store.take(key, start), store.take(key, start)).await;
-    let taken: Vec<Bytes> = [one?, two?].into_iter().flatten().collect();
-    rule(
-        taken == [Bytes::from_static(b"new")],
-        "of two takers one gets the newest record",
-    );
-    store
-        .put(key, Bytes::from_static(b"x"), later, start)
-        .await?;
-    rule(
-        store.take(key, later).await?.is_none(),
-        "an expired record is as good as none",
-    );
-    rule(
-        store.claim(key, later, start).await?,
-        "a fresh key is claimed",
-    );
-    rule(
-        !store.claim(key, later, start).await?,
-        "a claimed key is not claimed again",
-    );
-    rule(
-        store.claim(key, later.after(day), later).await?,
-        "a claim ends",
-    );
-    Ok(broken)
 }
 
-async fn futures_join<A: Future, B: Future>(a: A, b: B) -> (A::Output, B::Output) {
-    tokio::join!(a, b)
-}
+const START: Timestamp = Timestamp::from_unix_millis(1_790_000_000_000);
+const MILLISECOND: Duration = Duration::from_millis(1);
+const DAY: Duration = Duration::from_hours(24);
 
 /// A session for tests, good for a day.
 #[must_use]
 pub fn session(subject: &str, id: u8, value: &[u8], now: Timestamp) -> Session {
-    let sign_in = SignIn {
+    session_of(subject, id, value, None, &Lifetimes::default(), now)
+}
+
+/// One of many sessions, opened by the decimal digits of its number.
+#[must_use]
+pub fn numbered(subject: &str, id: SessionId, number: u64, now: Timestamp) -> Session {
+    let value = number.to_string();
+    let sign_in = sign_in(subject, value.as_bytes(), None, now);
+    Session::begin(id, &sign_in, &Lifetimes::default(), now)
+}
+
+/// The next state of a session, after a refresh that brought this access token.
+#[must_use]
+pub fn refreshed(session: &Session, access_token: &str, now: Timestamp) -> Session {
+    let mut tokens = session.tokens();
+    tokens.access_token = access_token.to_owned().into();
+    let refreshed = crate::Refreshed { tokens, data: None };
+    session.refreshed(&refreshed, Lifetimes::default().grace, now)
+}
+
+/// The same, with a session of the identity provider's and limits to choose.
+fn session_of(
+    subject: &str,
+    id: u8,
+    value: &[u8],
+    identity_provider_session: Option<&str>,
+    lifetimes: &Lifetimes,
+    now: Timestamp,
+) -> Session {
+    let sign_in = sign_in(subject, value, identity_provider_session, now);
+    Session::begin(SessionId::from_bytes([id; 16]), &sign_in, lifetimes, now)
+}
+
+fn sign_in(
+    subject: &str,
+    value: &[u8],
+    identity_provider_session: Option<&str>,
+    now: Timestamp,
+) -> SignIn {
+    SignIn {
         subject: subject.to_owned(),
         client: "website".to_owned(),
         credential: Credential::of(value),
         tokens: Tokens {
             access_token: "access".to_owned().into(),
             refresh_token: Some("refresh".to_owned().into()),
-            id_token: None,
+            id_token: Some("identity".to_owned().into()),
             access_expires_at: now.after(Duration::from_secs(3600)),
         },
-        identity_provider_session: None,
+        identity_provider_session: identity_provider_session.map(str::to_owned),
         data: Bytes::from_static(b"{}"),
-        ip_address: None,
-        user_agent: None,
-    };
-    Session::begin(
-        SessionId::from_bytes([id; 16]),
-        &sign_in,
-        &Lifetimes::default(),
-        now,
-    )
+        ip_address: Some(IpAddr::V6(Ipv6Addr::LOCALHOST)),
+        user_agent: Some("browser".to_owned()),
+    }
 }
 
-fn copy(session: &Session) -> Session {
-    session.duplicate()
+/// The next state of a session, under another credential.
+fn moved(session: &Session, value: &[u8], now: Timestamp) -> Session {
+    session.with_credential(Credential::of(value), [7; 32], &Lifetimes::default(), now)
+}
+
+async fn opens<S: SessionStore>(
+    store: &S,
+    value: &[u8],
+    now: Timestamp,
+) -> Result<Option<SessionId>, StoreError> {
+    let found = store.load(&Credential::of(value), now).await?;
+    Ok(found.map(|session| session.id()))
+}
+
+fn ids<'a>(sessions: impl IntoIterator<Item = &'a std::sync::Arc<Session>>) -> Vec<u8> {
+    sessions
+        .into_iter()
+        .map(|session| session.id().as_bytes()[0])
+        .collect()
 }

@@ -1,0 +1,24 @@
+//! Every engine does what the ports say.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use base64::Engine as _;
+use sessionkit::embedded::EmbeddedOptions;
+use sessionkit::testing::conformance;
+use sessionkit::{EmbeddedStore, EncryptionKeys, MemoryStore};
+
+#[tokio::test]
+async fn the_memory_store_conforms() {
+    let broken = conformance::check(&MemoryStore::new()).await.unwrap();
+    assert!(broken.is_empty(), "{broken:#?}");
+}
+
+#[tokio::test]
+async fn the_embedded_store_conforms() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = base64::engine::general_purpose::STANDARD.encode([7; 32]);
+    let options = EmbeddedOptions::new(EncryptionKeys::parse(&key).unwrap());
+    let store = EmbeddedStore::open(&folder.path().join("sessions.redb"), options).unwrap();
+    let broken = conformance::check(&store).await.unwrap();
+    assert!(broken.is_empty(), "{broken:#?}");
+}
