@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use sessionkit::embedded::EmbeddedOptions;
-use sessionkit::testing::conformance;
+use sessionkit::testing::{TestClock, conformance};
 use sessionkit::{
     Created, Credential, EmbeddedStore, EncryptionKeys, Lease, OneTimeStore as _, Peek, Session,
     SessionId, SessionStore as _, Swap, Timestamp,
@@ -30,7 +30,8 @@ const LEASE: Duration = Duration::from_secs(15);
 
 fn open(path: &Path) -> EmbeddedStore {
     let key = base64::engine::general_purpose::STANDARD.encode([7; 32]);
-    let options = EmbeddedOptions::new(EncryptionKeys::parse(&key).unwrap());
+    let mut options = EmbeddedOptions::new(EncryptionKeys::parse(&key).unwrap());
+    options.clock = Arc::new(TestClock::default());
     EmbeddedStore::open(path, options).unwrap()
 }
 
