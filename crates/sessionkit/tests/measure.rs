@@ -1,0 +1,136 @@
+//! Figures for the sizing table. Run by hand, optimised:
+//! `cargo test --release -p sessionkit --test measure -- --ignored --nocapture`
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test fails by panicking; this one is there to print"
+)]
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use sessionkit::embedded::EmbeddedOptions;
+use sessionkit::testing::{TestClock, conformance};
+use sessionkit::{EmbeddedStore, EncryptionKeys, SessionId, SessionStore as _, Timestamp};
+
+const NOW: Timestamp = Timestamp::from_unix_millis(1_790_000_000_000);
+const MANY: u64 = 1_000_000;
+/// Tokens and claims of one session.
+const CONTENT: usize = 600;
+
+fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmRSS"))
+        .unwrap();
+    let kilobytes: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+    kilobytes * 1024
+}
+
+fn session(number: u64) -> sessionkit::Session {
+    let mut id = [0; 16];
+    id[8..].copy_from_slice(&number.to_be_bytes());
+    let subject = format!("auth0|{number:024x}");
+    let session = conformance::numbered(&subject, SessionId::from_bytes(id), number, NOW);
+    let fixed = subject.len() + "refresh identity browser website {}".len() + 16;
+    conformance::refreshed(&session, &"t".repeat(CONTENT - fixed), NOW)
+}
+
+fn open(path: &std::path::Path) -> EmbeddedStore {
+    let key = base64::engine::general_purpose::STANDARD.encode([7; 32]);
+    let mut options = EmbeddedOptions::new(EncryptionKeys::parse(&key).unwrap());
+    options.clock = Arc::new(TestClock::default());
+    EmbeddedStore::open(path, options).unwrap()
+}
+
+#[test]
+#[ignore = "takes minutes, and prints figures instead of judging"]
+fn a_million_sessions() {
+    let folder = tempfile::tempdir_in(std::env::current_dir().unwrap()).unwrap();
+    let path = folder.path().join("sessions.redb");
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let store = Arc::new(open(&path));
+    for (writers, total) in [
+        (1, 500),
+        (32, 20_000),
+        (256, 100_000),
+        (1024, MANY - 120_500),
+    ] {
+        let before = store.status();
+        let offset = before.sessions as u64;
+        let start = Instant::now();
+        runtime.block_on(async {
+            let each = total / writers;
+            let tasks: Vec<_> = (0..writers)
+                .map(|writer| {
+                    let store = Arc::clone(&store);
+                    tokio::spawn(async move {
+                        for number in 0..each {
+                            let new = session(offset + writer * each + number);
+                            store.create(new, NOW).await.unwrap();
+                        }
+                    })
+                })
+                .collect();
+            for task in tasks {
+                task.await.unwrap();
+            }
+        });
+        let (took, after) = (start.elapsed(), store.status());
+        let writes = after.writes - before.writes;
+        println!(
+            "{writers} writers: {:.0} sign-ins/s, {:.1} per commit, {:.2} ms per commit",
+            writes as f64 / took.as_secs_f64(),
+            writes as f64 / (after.commits - before.commits) as f64,
+            took.as_secs_f64() * 1e3 / (after.commits - before.commits) as f64,
+        );
+    }
+    let sessions = store.status().sessions as u64;
+    drop(store);
+    let file = std::fs::metadata(&path).unwrap().len();
+    println!(
+        "{sessions} sessions of {CONTENT} bytes: {} bytes each in the file",
+        file / sessions
+    );
+
+    let before = resident();
+    let start = Instant::now();
+    let store = open(&path);
+    println!("opened after a clean stop in {:.2?}", start.elapsed());
+    println!(
+        "memory: {} bytes a session",
+        (resident() - before) / sessions
+    );
+    let file = std::fs::metadata(&path).unwrap().len();
+    println!("file after opening: {} bytes a session", file / sessions);
+
+    runtime.block_on(async {
+        let start = Instant::now();
+        let (mut after, mut count) = (None, 0);
+        loop {
+            let page = store.active_subjects(after, 1000, NOW).await.unwrap();
+            if count == 0 {
+                println!("first page of active subjects: {:.2?}", start.elapsed());
+            }
+            count += page.len();
+            after = page.last().cloned();
+            if page.is_empty() {
+                break;
+            }
+        }
+        println!("{count} active subjects in {:.2?}", start.elapsed());
+        let start = Instant::now();
+        let credential = session(77).credential();
+        for _ in 0..1_000_000 {
+            std::hint::black_box(store.peek(std::hint::black_box(&credential), NOW));
+        }
+        println!("peek: {:.0?}", start.elapsed() / 1_000_000);
+    });
+    std::thread::sleep(Duration::from_millis(10));
+}
