@@ -13,7 +13,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use secrecy::{ExposeSecret, SecretString};
-use sessionkit::testing::{TestClock, conformance};
+use sessionkit::testing::TestClock;
 use sessionkit::{
     Clock, Credential, Lifetimes, MemoryStore, Presented, RefreshError, RefreshFailure, Refreshed,
     Refresher, Replaced, Session, Sessions, SignIn, Tokens, Verdict,

@@ -104,6 +104,7 @@ fn config() -> ProptestConfig {
     ProptestConfig {
         cases: cases.and_then(|cases| cases.parse().ok()).unwrap_or(2000),
         failure_persistence: None,
+        max_local_rejects: u32::MAX,
         ..ProptestConfig::default()
     }
 }
