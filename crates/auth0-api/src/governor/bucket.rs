@@ -16,9 +16,8 @@ const SLOWEST: Duration = Duration::from_secs(60);
 const STALE: Duration = Duration::from_secs(60);
 /// Answers of this age may overtake each other; one that comes later is news in any case.
 const OVERTAKING: Duration = Duration::from_secs(2);
-/// Measurements of the empty bucket after which the pace counts as known. Each is off by parts of a
-/// second in another way, and the least of them is close to the truth.
-const ENOUGH: u32 = 3;
+/// Most tokens that one [`Window`] counts.
+const WINDOW: u32 = 64;
 
 /// An estimate of one bucket at Auth0.
 #[derive(Debug)]
@@ -31,15 +30,29 @@ pub(super) struct Bucket {
     /// Orders answers as Auth0 gave them: the instant of the full bucket only ever moves on.
     latest: Option<(i64, Option<i64>, u32)>,
     latest_at: Instant,
+    window: Option<Window>,
+}
+
+/// What came and went since an answer: over a while that says more about the pace than any header,
+/// which knows whole seconds only.
+#[derive(Debug)]
+struct Window {
+    /// When the call was admitted that was answered so. Auth0 counted it no earlier.
+    since: Instant,
+    remaining: u32,
+    /// Calls under way then: perhaps counted already.
+    under_way: u32,
+    answered: u32,
 }
 
 /// Time in which one token comes back, and how well that is known.
 #[derive(Debug)]
 struct Pace {
     per_token: Duration,
+    /// The least that it can be, as far as is known.
+    least: Duration,
     span: u32,
     missing: u32,
-    samples: u32,
     at: Instant,
 }
 
@@ -53,13 +66,14 @@ impl Bucket {
             at: now,
             pace: Pace {
                 per_token: DEFAULT_PACE,
+                least: Duration::ZERO,
                 span: 0,
                 missing: 0,
-                samples: 0,
                 at: now,
             },
             latest: None,
             latest_at: now,
+            window: None,
         };
         bucket.learn(rates, under_way, now);
         bucket
@@ -117,20 +131,55 @@ impl Bucket {
             return;
         };
         let pace = &mut self.pace;
-        let per_token = Duration::from_secs(span.into()) / missing;
         let stale = now >= pace.at + STALE && missing * 2 >= pace.missing;
-        if missing > pace.missing || stale {
-            pace.samples = 1;
-        } else if missing == pace.missing {
-            pace.samples = pace.samples.saturating_add(1);
-            if span > pace.span {
-                return;
-            }
-        } else {
-            return;
+        let better = missing == pace.missing && span < pace.span;
+        if missing > pace.missing || better || stale {
+            let of = |seconds: u32| Duration::from_secs(seconds.into()) / missing;
+            pace.per_token = of(span).clamp(FASTEST, SLOWEST);
+            // A second is lost at either end, and at the empty bucket hardly both.
+            pace.least = if missing < self.limit {
+                of(span.saturating_sub(2))
+            } else {
+                of(span - 1).max(pace.per_token / 2)
+            };
+            (pace.span, pace.missing, pace.at) = (span, missing, now);
         }
-        pace.per_token = per_token.clamp(FASTEST, SLOWEST);
-        (pace.span, pace.missing, pace.at) = (span, missing, now);
+    }
+
+    /// Takes in that a call was served: admitted then, and answered like this.
+    pub(super) fn served(
+        &mut self,
+        rates: &Rates,
+        admitted: Instant,
+        under_way: u32,
+        now: Instant,
+    ) {
+        let fresh = Window {
+            since: admitted,
+            remaining: rates.remaining,
+            under_way,
+            answered: 0,
+        };
+        let Some(window) = &mut self.window else {
+            self.window = Some(fresh);
+            return;
+        };
+        window.answered += 1;
+        let came =
+            (rates.remaining + window.answered).saturating_sub(window.remaining + window.under_way);
+        let took = now.saturating_duration_since(window.since);
+        // Tokens are counted in wholes, so that one more or less may have come. A bucket that was full
+        // for a while got even less than it could have.
+        let per_token = took / came.saturating_sub(1).max(1);
+        let pace = &mut self.pace;
+        if came > 1 && per_token < pace.per_token {
+            pace.per_token = per_token.max(FASTEST);
+            pace.least = (took / (came + 1)).min(pace.per_token);
+        }
+        // Much time with little use says nothing any more.
+        if window.answered >= WINDOW || took > pace.per_token * (came + 4) {
+            self.window = Some(fresh);
+        }
     }
 
     /// How long until there is a token for a call of this lane when `ahead` others go first.
@@ -140,16 +189,7 @@ impl Bucket {
 
     /// The least that the wait can be, as far as is known: what a call is turned away by.
     pub(super) fn least_wait(&self, lane: Lane, ahead: usize, now: Instant) -> Duration {
-        let pace = &self.pace;
-        let per_token = if pace.missing < self.limit {
-            // A second lost at either end.
-            Duration::from_secs(pace.span.saturating_sub(2).into()) / pace.missing.max(1)
-        } else if pace.samples < ENOUGH {
-            pace.per_token / 2
-        } else {
-            pace.per_token
-        };
-        self.wait_at(per_token.min(pace.per_token), lane, ahead, now)
+        self.wait_at(self.pace.least.min(self.pace.per_token), lane, ahead, now)
     }
 
     fn wait_at(&self, per_token: Duration, lane: Lane, ahead: usize, now: Instant) -> Duration {
@@ -174,5 +214,74 @@ impl Bucket {
             Lane::Admin => self.limit / 10,
             Lane::Import => self.limit / 5,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rates(limit: u32, remaining: u32, reset: i64, date: i64) -> Rates {
+        Rates {
+            limit,
+            remaining,
+            reset: Some(reset),
+            date: Some(date),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_emptier_the_bucket_the_surer_the_pace() {
+        let now = Instant::now();
+        let mut bucket = Bucket::new(&rates(50, 49, 101, 100), 0, now);
+        assert_eq!(bucket.per_token(), Duration::from_secs(1));
+        // Sixteen a second.
+        bucket.learn(&rates(50, 0, 105, 101), 0, now);
+        assert_eq!(bucket.per_token(), Duration::from_millis(80));
+        bucket.learn(&rates(50, 0, 107, 102), 0, now);
+        assert_eq!(bucket.per_token(), Duration::from_millis(80));
+        bucket.learn(&rates(50, 40, 108, 107), 0, now);
+        assert_eq!(bucket.per_token(), Duration::from_millis(80));
+        // Many are turned away by no more than what is sure.
+        let (wait, least) = (
+            bucket.wait(Lane::Login, 79, now),
+            bucket.least_wait(Lane::Login, 79, now),
+        );
+        assert!(least < wait && least > wait / 2, "{least:?} {wait:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn answers_may_overtake_each_other() {
+        let now = Instant::now();
+        let mut bucket = Bucket::new(&rates(50, 20, 103, 100), 0, now);
+        assert!((bucket.level(now) - 20.0).abs() < 1e-6);
+        // Given before, come after.
+        bucket.learn(&rates(50, 45, 101, 100), 0, now);
+        assert!((bucket.level(now) - 20.0).abs() < 1e-6);
+        // Somebody else takes from it as well.
+        bucket.learn(&rates(50, 5, 104, 100), 0, now);
+        assert!((bucket.level(now) - 5.0).abs() < 1e-6);
+        // Fuller than was reckoned, but for three that may not be counted yet.
+        bucket.learn(&rates(50, 30, 105, 104), 3, now);
+        assert!((bucket.level(now) - 27.0).abs() < 1e-6);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn use_tells_the_pace_when_the_headers_cannot() {
+        let begun = Instant::now();
+        // Half a second each; the headers, at this phase, always say two seconds for two.
+        let mut bucket = Bucket::new(&rates(2, 0, 102, 100), 0, begun);
+        assert_eq!(bucket.per_token(), Duration::from_secs(1));
+        for second in 1_i64..=8 {
+            let now = begun + Duration::from_secs(second.unsigned_abs());
+            for remaining in [1, 0] {
+                let answer = rates(2, remaining, 102 + second, 100 + second);
+                bucket.learn(&answer, 0, now);
+                bucket.served(&answer, now, 0, now);
+            }
+        }
+        let pace = bucket.per_token();
+        assert!(pace >= Duration::from_millis(500), "{pace:?}");
+        assert!(pace <= Duration::from_millis(560), "{pace:?}");
     }
 }

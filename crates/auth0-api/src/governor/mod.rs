@@ -179,6 +179,7 @@ impl Place {
             governor: self.governor.clone(),
             group,
             gate,
+            admitted: Instant::now(),
             stage: Stage::Admitted,
         })
     }
@@ -197,7 +198,11 @@ impl Place {
         let wait = wait.unwrap_or_else(|| self.backoff()).min(LONGEST);
         self.refusals += 1;
         self.jitter = jitter(wait);
-        let line = Line::Authentication(Instant::now() + wait);
+        let now = Instant::now();
+        if wait > deadline.saturating_duration_since(now) {
+            return Err(Denied::Limited(wait));
+        }
+        let line = Line::Authentication(now + wait);
         self.wait(line, deadline, State::release).await
     }
 
@@ -295,6 +300,7 @@ pub(crate) struct Permit {
     governor: Governor,
     group: Group,
     gate: GateId,
+    admitted: Instant,
     stage: Stage,
 }
 
@@ -322,7 +328,8 @@ impl Permit {
         let mut state = self.governor.lock();
         let now = Instant::now();
         self.leave(&mut state);
-        state.learn(self.group, rates, now);
+        let id = state.learn(self.group, rates, now);
+        state.served(id, rates, self.admitted, now);
         state.wake(now);
     }
 

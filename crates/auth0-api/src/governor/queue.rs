@@ -145,6 +145,22 @@ impl State {
         id
     }
 
+    /// Takes in that a call was served.
+    pub(super) fn served(
+        &mut self,
+        id: GateId,
+        rates: Option<Rates>,
+        admitted: Instant,
+        now: Instant,
+    ) {
+        let unknown = self.gates.get(&None).map_or(0, |gate| gate.under_way);
+        let gate = self.gate(id);
+        let under_way = gate.under_way + unknown;
+        if let (Some(bucket), Some(rates)) = (&mut gate.bucket, rates) {
+            bucket.served(&rates, admitted, under_way, now);
+        }
+    }
+
     /// Without a date the reset says nothing: Auth0's clock is carried on from an earlier answer.
     fn dated(&mut self, mut rates: Rates, now: Instant) -> Rates {
         match (rates.date, self.clock) {

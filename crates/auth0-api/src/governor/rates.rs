@@ -43,3 +43,32 @@ impl Rates {
         u32::try_from(span).ok().filter(|span| *span > 0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_headers_and_believes_nothing_absurd() {
+        let read = |limit: &str, remaining: &str, reset: &str| {
+            let mut headers = HeaderMap::new();
+            for (name, value) in [
+                ("x-ratelimit-limit", limit),
+                ("x-ratelimit-remaining", remaining),
+                ("x-ratelimit-reset", reset),
+                ("date", "Tue, 24 Nov 2026 04:00:00 GMT"),
+            ] {
+                headers.insert(name, value.parse().unwrap());
+            }
+            Rates::read(&headers)
+        };
+        let rates = read("50", "20", "1795492803").unwrap();
+        assert_eq!((rates.missing(), rates.span()), (30, Some(3)));
+        assert_eq!(read("2", "9", "0").unwrap().missing(), 0);
+        assert_eq!(read("2", "0", "1795492700").unwrap().span(), None);
+        assert_eq!(read("2", "0", "99999999999999999999").unwrap().span(), None);
+        assert_eq!(read("0", "0", "0"), None);
+        assert_eq!(read("many", "0", "0"), None);
+        assert_eq!(Rates::read(&HeaderMap::new()), None);
+    }
+}
