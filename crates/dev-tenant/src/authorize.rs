@@ -224,7 +224,7 @@ fn signed_in(
         session.clients.insert(app.client_id.clone());
         let session = session.clone();
         match state.users.get(&session.user_id) {
-            Some(user) => (session, user.blocked),
+            Some(user) => (session, user.is_blocked()),
             None => return Ok(SignedIn::No),
         }
     };

@@ -47,6 +47,11 @@ pub(crate) fn iso(at: OffsetDateTime) -> String {
         .unwrap_or_default()
 }
 
+/// Reads a date as [`iso`] prints it, or any other of RFC 3339.
+pub(crate) fn from_iso(text: &str) -> Option<OffsetDateTime> {
+    OffsetDateTime::parse(text, &time::format_description::well_known::Rfc3339).ok()
+}
+
 /// `at` plus a lifetime; stops at the end of time instead of panicking.
 pub(crate) fn later(at: OffsetDateTime, by: Duration) -> OffsetDateTime {
     at.saturating_add(time::Duration::try_from(by).unwrap_or(time::Duration::MAX))

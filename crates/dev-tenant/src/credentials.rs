@@ -48,18 +48,25 @@ pub(crate) fn check(
     let found = state
         .users
         .find(identifier, connections)
-        .find(|user| user.password.matches(password))
-        .map(|user| user.user_id.clone());
-    let Some(user) = found.and_then(|user_id| state.users.get_mut(&user_id)) else {
+        .find(|user| {
+            user.password
+                .as_ref()
+                .is_some_and(|own| own.matches(password))
+        })
+        .cloned();
+    let Some(user) = found else {
         state.failures.add(&counted, address);
         return Err(LoginRefused::WrongCredentials);
     };
-    if user.blocked {
+    if user.is_blocked() {
         return Err(LoginRefused::Blocked);
     }
-    user.logins_count += 1;
-    user.updated_at = now;
-    let user = user.clone();
     state.failures.forget(&counted, address);
-    Ok(user)
+    let signed_in = state.users.update(&user.user_id, now, |user| {
+        user.logins_count += 1;
+        user.last_login = Some(now);
+        user.last_ip = Some(address.to_string());
+        user.clone()
+    });
+    Ok(signed_in.unwrap_or(user))
 }

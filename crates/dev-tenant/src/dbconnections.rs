@@ -13,7 +13,7 @@ use crate::token::too_many_requests;
 use crate::users::{User, canonical};
 
 /// Shortest password that sign-up takes: Auth0's "fair" policy.
-const SHORTEST_PASSWORD: usize = 8;
+pub(crate) const SHORTEST_PASSWORD: usize = 8;
 
 /// Always the same text: nobody learns who exists. No mail is sent.
 pub(crate) fn change_password(tenant: &Arc<Tenant>, request: &Request) -> Response {
@@ -130,14 +130,14 @@ fn try_sign_up(tenant: &Tenant, request: &Request) -> Result<Response, Refusal> 
             &json!("Invalid sign up"),
         ));
     }
-    let user = User::from_seed(user, now);
+    let user = User::from_seed(user, true, now);
     let body = json!({ "_id": id, "email": user.email, "email_verified": false });
-    state.users.add(user);
+    state.users.add(user, now);
     Ok(json_response(StatusCode::OK, &body))
 }
 
 /// 24 hexadecimal digits, as Auth0's database makes them.
-fn random_id() -> Result<String, Refusal> {
+pub(crate) fn random_id() -> Result<String, getrandom::Error> {
     let mut bytes = [0_u8; 12];
     getrandom::fill(&mut bytes)?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())

@@ -113,18 +113,18 @@ pub(crate) fn user(tenant: &Arc<Tenant>, request: &Request) -> Response {
             };
             let now = tenant.now();
             let mut state = tenant.state();
-            let Some(user) = state.users.get_mut(&request.id) else {
-                return missing();
-            };
-            user.blocked = patch.blocked.unwrap_or(user.blocked);
-            if let Some(metadata) = patch.app_metadata {
-                user.app_metadata = metadata;
-            }
-            if let Some(metadata) = patch.user_metadata {
-                user.user_metadata = metadata;
-            }
-            user.updated_at = now;
-            json_response(StatusCode::OK, &user.to_json())
+            state.users.update(&request.id, now, |user| {
+                user.blocked = patch.blocked.or(user.blocked);
+                if let Some(metadata) = patch.app_metadata {
+                    user.app_metadata = metadata;
+                }
+                if let Some(metadata) = patch.user_metadata {
+                    user.user_metadata = Some(metadata);
+                }
+            });
+            state.users.get(&request.id).map_or_else(missing, |user| {
+                json_response(StatusCode::OK, &user.to_json())
+            })
         }
         _ => tenant
             .state()
@@ -139,9 +139,10 @@ pub(crate) fn user(tenant: &Arc<Tenant>, request: &Request) -> Response {
 /// Removes a person with their sessions. Refresh tokens stay known, so that they are
 /// answered as those of a deleted user.
 pub(crate) fn remove_user(tenant: &Tenant, user_id: &str) -> bool {
+    let now = tenant.now();
     let mut state = tenant.state();
     state.sessions.end_all_of(user_id);
-    state.users.remove(user_id).is_some()
+    state.users.remove(user_id, now).is_some()
 }
 
 #[derive(Deserialize)]

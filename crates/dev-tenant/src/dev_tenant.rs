@@ -18,7 +18,7 @@ use crate::fault::Fault;
 use crate::journal::Call;
 use crate::keys::KeyError;
 use crate::router::Routes;
-use crate::seed::{Seed, SeedError};
+use crate::seed::{Connection, Seed, SeedError, SeedUser};
 use crate::server::Server;
 use crate::settings::TenantSettings;
 use crate::tenant::Tenant;
@@ -221,7 +221,7 @@ impl DevTenant {
     /// # Errors
     /// When there is no such user.
     pub fn block_user(&self, user_id: &str, blocked: bool) -> Result<(), UnknownUser> {
-        self.change_user(user_id, |user| user.blocked = blocked)
+        self.change_user(user_id, |user| user.blocked = Some(blocked))
     }
 
     /// Deletes a person with their sessions.
@@ -257,7 +257,7 @@ impl DevTenant {
         user_id: &str,
         metadata: Map<String, Value>,
     ) -> Result<(), UnknownUser> {
-        self.change_user(user_id, |user| user.user_metadata = metadata)
+        self.change_user(user_id, |user| user.user_metadata = Some(metadata))
     }
 
     /// Replaces a person's permissions; the next access token has those that its API
@@ -273,6 +273,34 @@ impl DevTenant {
         self.change_user(user_id, |user| user.permissions = permissions)
     }
 
+    /// Adds a person; whoever has the same `user_id` is replaced.
+    pub fn add_user(&self, user: SeedUser) {
+        let now = self.tenant.now();
+        let home = self.tenant.pool(&user.connection);
+        let in_database = home.is_none_or(Connection::is_database);
+        let user = User::from_seed(user, in_database, now);
+        self.tenant.state().users.add(user, now);
+    }
+
+    /// Everybody, as `GET /api/v2/users/{id}` shows them, by `user_id`.
+    #[must_use]
+    pub fn users(&self) -> Vec<Value> {
+        let state = self.tenant.state();
+        state.users.iter().map(User::to_json).collect()
+    }
+
+    /// How many people there are.
+    #[must_use]
+    pub fn user_count(&self) -> usize {
+        self.tenant.state().users.len()
+    }
+
+    /// The id of a connection, which import jobs take.
+    #[must_use]
+    pub fn connection_id(&self, name: &str) -> Option<String> {
+        self.tenant.pool(name).map(Connection::id)
+    }
+
     fn change_user(
         &self,
         user_id: &str,
@@ -280,10 +308,8 @@ impl DevTenant {
     ) -> Result<(), UnknownUser> {
         let now = self.tenant.now();
         let mut state = self.tenant.state();
-        let user = state.users.get_mut(user_id).ok_or(UnknownUser)?;
-        change(user);
-        user.updated_at = now;
-        Ok(())
+        let changed = state.users.update(user_id, now, change);
+        changed.ok_or(UnknownUser)
     }
 
     /// Lets a fault wait for the requests that it matches.

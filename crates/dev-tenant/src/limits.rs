@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use time::OffsetDateTime;
 
+use crate::message::{Response, set_header};
 use crate::settings::Bucket;
 
 /// How full a bucket is after a request.
@@ -17,6 +18,19 @@ pub(crate) struct Level {
     /// Seconds until one more request fits.
     pub(crate) wait: u64,
     pub(crate) allowed: bool,
+}
+
+impl Level {
+    /// The headers that say how full the bucket is.
+    pub(crate) fn set_headers(self, response: &mut Response) {
+        for (name, value) in [
+            ("x-ratelimit-limit", self.limit.to_string()),
+            ("x-ratelimit-remaining", self.remaining.to_string()),
+            ("x-ratelimit-reset", self.reset.to_string()),
+        ] {
+            set_header(response, name, &value);
+        }
+    }
 }
 
 /// Buckets by what they limit and for whom.

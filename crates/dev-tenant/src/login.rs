@@ -227,7 +227,7 @@ fn render(
             .hints
             .iter()
             .filter(|hint| connections.contains(&hint.connection));
-        here.filter_map(|hint| Some((hint, state.users.get(&hint.user_id)?.blocked)))
+        here.filter_map(|hint| Some((hint, state.users.get(&hint.user_id)?.is_blocked())))
             .collect()
     };
     let page = LoginPage {

@@ -24,8 +24,10 @@ pub(crate) struct Request {
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
     pub(crate) peer: IpAddr,
-    /// Parameter of the route's path, percent-decoded.
+    /// First parameter of the route's path, percent-decoded.
     pub(crate) id: String,
+    /// Its further parameters, percent-decoded.
+    pub(crate) more: Vec<String>,
     /// How the tokens of the answer must be wrong.
     pub(crate) forgeries: Vec<Forgery>,
 }

@@ -16,12 +16,12 @@ pub(crate) fn claims(user: &User, scope: &Scope, namespace: Option<&str>) -> Cla
     };
     set("sub", json!(user.user_id));
     if scope.contains("profile") {
-        set("name", json!(user.name));
-        set("nickname", json!(user.nickname));
-        set("picture", json!(user.picture));
         // A string, against OpenID Connect Core section 5.1: so it was recorded.
         set("updated_at", json!(iso(user.updated_at)));
         for (name, value) in [
+            ("name", &user.name),
+            ("nickname", &user.nickname),
+            ("picture", &user.picture),
             ("given_name", &user.given_name),
             ("family_name", &user.family_name),
         ] {
@@ -41,7 +41,7 @@ pub(crate) fn claims(user: &User, scope: &Scope, namespace: Option<&str>) -> Cla
         );
         set(
             &format!("{namespace}user_metadata"),
-            json!(user.user_metadata),
+            json!(user.user_metadata.clone().unwrap_or_default()),
         );
     }
     claims

@@ -9,10 +9,13 @@ use crate::clock::iso;
 use crate::fault::{FaultKind, Hit};
 use crate::journal::Call;
 use crate::limits::Level;
+use crate::management::{self, Problem, connections, users};
 use crate::message::{Request, Response, method_not_allowed, set_header, with_body};
 use crate::tenant::Tenant;
 use crate::token::{self, too_many_requests};
 use crate::{authorize, dbconnections, dev_routes, discovery, login, logout, revoke, userinfo};
+
+const MANAGEMENT_PATH: &str = "/api/v2/";
 
 /// A route that does not wait: none can hold a lock across an await.
 type Plain = fn(&Arc<Tenant>, &Request) -> Response;
@@ -20,6 +23,8 @@ type Plain = fn(&Arc<Tenant>, &Request) -> Response;
 #[derive(Clone, Copy)]
 enum Handler {
     Plain(Plain),
+    /// A call of the Management API with the scopes of which it needs one.
+    Managed(&'static [&'static str], management::Route),
     RotateKeys,
     BackchannelLogout,
 }
@@ -31,7 +36,54 @@ const fn plain(route: Plain) -> Handler {
     Handler::Plain(route)
 }
 
+const fn managed(scopes: &'static [&'static str], route: management::Route) -> Handler {
+    Handler::Managed(scopes, route)
+}
+
+const LIST_USERS: Methods = &[
+    ("GET", managed(&["read:users"], users::list)),
+    ("POST", managed(&["create:users"], users::create)),
+];
+
 const ROUTES: &[(&str, Methods)] = &[
+    ("/api/v2/users", LIST_USERS),
+    // An empty id: what Auth0 makes of it, but for a deletion.
+    ("/api/v2/users/", LIST_USERS),
+    (
+        "/api/v2/users/{id}",
+        &[
+            (
+                "GET",
+                managed(
+                    &["read:users", "read:current_user", "read:user_idp_tokens"],
+                    users::by_id,
+                ),
+            ),
+            (
+                "PATCH",
+                managed(
+                    &["update:users", "update:users_app_metadata"],
+                    users::update,
+                ),
+            ),
+            (
+                "DELETE",
+                managed(&["delete:users", "delete:current_user"], users::remove),
+            ),
+        ],
+    ),
+    (
+        "/api/v2/users-by-email",
+        &[("GET", managed(&["read:users"], users::by_email))],
+    ),
+    (
+        "/api/v2/connections",
+        &[("GET", managed(&["read:connections"], connections::list))],
+    ),
+    (
+        "/api/v2/connections/{id}",
+        &[("GET", managed(&["read:connections"], connections::by_id))],
+    ),
     (
         "/authorize",
         &[
@@ -175,9 +227,9 @@ impl Routes {
             Some(FaultKind::RateLimited {
                 retry_after,
                 reset_in,
-            }) => self.rate_limited(*retry_after, *reset_in),
+            }) => self.rate_limited(&request, *retry_after, *reset_in),
             Some(FaultKind::Status { status, body }) => replaced(*status, body),
-            _ => self.route(request).await,
+            _ => self.limited(request).await,
         };
         if !own {
             self.standard_headers(&mut response);
@@ -189,15 +241,56 @@ impl Routes {
         }
     }
 
+    /// The route, unless a bucket of the whole tenant or of the Management API is empty.
+    async fn limited(&self, request: Request) -> Response {
+        let managed = request.path.starts_with(MANAGEMENT_PATH);
+        let levels = self.levels(&request, managed);
+        let mut tightest = levels.into_iter().min_by_key(|level| level.remaining);
+        if let Some(level) = tightest.take_if(|level| !level.allowed) {
+            return self.too_many(level, managed);
+        }
+        let mut response = self.route(request).await;
+        if let Some(level) = tightest
+            && managed
+        {
+            level.set_headers(&mut response);
+        }
+        response
+    }
+
+    /// What is left in the buckets that the request draws from.
+    fn levels(&self, request: &Request, managed: bool) -> Vec<Level> {
+        let free = request.path.starts_with("/_dev/") || request.path.starts_with("/.well-known/");
+        let Some(limits) = self.tenant.settings.rate_limits.as_ref().filter(|_| !free) else {
+            return Vec::new();
+        };
+        let own = managed.then_some(("management", limits.management));
+        let global = limits.global.map(|bucket| ("global", bucket));
+        let now = self.tenant.now();
+        let mut state = self.tenant.state();
+        own.into_iter()
+            .chain(global)
+            .map(|(kind, bucket)| state.buckets.take(kind, String::new(), bucket, now))
+            .collect()
+    }
+
+    fn too_many(&self, level: Level, managed: bool) -> Response {
+        let limits = self.tenant.settings.rate_limits.as_ref();
+        let retry_after = limits.is_some_and(|limits| limits.retry_after);
+        refused(level, retry_after, managed)
+    }
+
     async fn route(&self, mut request: Request) -> Response {
         let path = request.path.clone();
         let Ok(matched) = self.paths.at(&path) else {
             return dev_routes::problem(StatusCode::NOT_FOUND, "There is nothing at this path.");
         };
-        if let Some(id) = matched.params.get("id") {
-            let decoded = percent_encoding::percent_decode_str(id).decode_utf8_lossy();
-            request.id = decoded.into_owned();
-        }
+        let mut parameters = matched.params.iter().map(|(_, text)| {
+            let decoded = percent_encoding::percent_decode_str(text).decode_utf8_lossy();
+            decoded.into_owned()
+        });
+        request.id = parameters.next().unwrap_or_default();
+        request.more = parameters.collect();
         // The server leaves the body of a HEAD away by itself.
         let method = match request.method.as_str() {
             "HEAD" => "GET",
@@ -212,6 +305,9 @@ impl Routes {
         self.tenant.keys.ready().await;
         match handler {
             Handler::Plain(route) => route(&self.tenant, &request),
+            Handler::Managed(scopes, route) => {
+                management::answer(&self.tenant, &request, scopes, *route)
+            }
             Handler::RotateKeys => dev_routes::rotate_keys(Arc::clone(&self.tenant)).await,
             Handler::BackchannelLogout => {
                 dev_routes::backchannel_logout(Arc::clone(&self.tenant), request).await
@@ -246,7 +342,7 @@ impl Routes {
         }
     }
 
-    fn rate_limited(&self, retry_after: Option<u64>, reset_in: u64) -> Response {
+    fn rate_limited(&self, request: &Request, retry_after: Option<u64>, reset_in: u64) -> Response {
         let reset = i64::try_from(reset_in).unwrap_or(i64::MAX);
         let level = Level {
             limit: 100,
@@ -255,7 +351,8 @@ impl Routes {
             wait: retry_after.unwrap_or_default(),
             allowed: false,
         };
-        too_many_requests(level, retry_after.is_some())
+        let managed = request.path.starts_with(MANAGEMENT_PATH);
+        refused(level, retry_after.is_some(), managed)
     }
 
     /// Headers that nearly every answer of Auth0 was recorded with.
@@ -274,6 +371,19 @@ impl Routes {
             set_header(response, "strict-transport-security", "max-age=31536000");
         }
     }
+}
+
+/// 429 in the shape of the API that was called.
+fn refused(level: Level, retry_after: bool, managed: bool) -> Response {
+    if !managed {
+        return too_many_requests(level, retry_after);
+    }
+    let mut response = Problem::too_many_requests().response();
+    level.set_headers(&mut response);
+    if retry_after {
+        set_header(&mut response, "retry-after", &level.wait.to_string());
+    }
+    response
 }
 
 fn replaced(status: u16, body: &str) -> Response {

@@ -177,6 +177,7 @@ async fn answer(
                 body,
                 peer,
                 id: String::new(),
+                more: Vec::new(),
                 forgeries: Vec::new(),
             };
             routes.answer(request).await

@@ -38,6 +38,15 @@ pub struct TenantSettings {
     /// Failed logins of one identifier from one address after which they are blocked
     /// with 429 `too_many_attempts`; default none. Auth0's own default is 10.
     pub brute_force_attempts: Option<u32>,
+    /// How far the index behind `GET /api/v2/users` lags behind the users themselves, on
+    /// the tenant's clock; default zero. Whatever a seed holds is there from the start,
+    /// and reads by id and by e-mail are never late.
+    pub search_lag: Duration,
+    /// How long jobs take, in real time; default 50 ms.
+    pub import_job_duration: Duration,
+    /// Longest path and query of a Management API call, in bytes, before it is 414;
+    /// default 8192.
+    pub max_uri_bytes: usize,
     /// Whether a logout sends logout tokens to the applications of the session;
     /// default true.
     pub backchannel_logout: bool,
@@ -54,6 +63,9 @@ impl Default for TenantSettings {
             refresh: RefreshTokenSettings::default(),
             rate_limits: None,
             brute_force_attempts: None,
+            search_lag: Duration::ZERO,
+            import_job_duration: Duration::from_millis(50),
+            max_uri_bytes: 8192,
             backchannel_logout: true,
         }
     }
@@ -84,7 +96,7 @@ impl Default for RefreshTokenSettings {
     }
 }
 
-/// Token buckets of the Authentication API.
+/// Token buckets. They fill smoothly: two a second is one every half second.
 #[derive(Clone, Debug)]
 pub struct RateLimits {
     /// `/oauth/token`, for the whole tenant.
@@ -93,6 +105,12 @@ pub struct RateLimits {
     pub userinfo: Bucket,
     /// `/dbconnections/change_password`, for each address and e-mail.
     pub change_password: Bucket,
+    /// The whole Management API, for the whole tenant.
+    pub management: Bucket,
+    /// One bucket for the whole tenant, Authentication and Management API together, in
+    /// addition to the others; default none. Documents under `/.well-known/` do not
+    /// count.
+    pub global: Option<Bucket>,
     /// Whether a 429 carries `Retry-After`. Auth0 is not known to send it on ordinary
     /// 429s, so the default is false.
     pub retry_after: bool,
@@ -114,6 +132,11 @@ impl Default for RateLimits {
                 burst: 10,
                 per_minute: 1,
             },
+            management: Bucket {
+                burst: 2,
+                per_minute: 120,
+            },
+            global: None,
             retry_after: false,
         }
     }

@@ -7,9 +7,9 @@ use crate::grant::{Grant, Scope};
 use crate::limits::{Buckets, Failures};
 use crate::pkce::Challenge;
 use crate::refresh::RefreshTokens;
-use crate::seed::SeedUser;
+use crate::seed::{Connection, SeedUser};
 use crate::sessions::SsoSessions;
-use crate::settings::RefreshTokenSettings;
+use crate::settings::TenantSettings;
 use crate::users::{Directory, User};
 
 #[derive(Debug)]
@@ -28,19 +28,24 @@ pub(crate) struct State {
 impl State {
     pub(crate) fn new(
         users: Vec<SeedUser>,
-        refresh: RefreshTokenSettings,
+        connections: &[Connection],
+        settings: &TenantSettings,
         now: OffsetDateTime,
     ) -> Self {
-        let mut directory = Directory::default();
+        let mut directory = Directory::new(settings.search_lag);
         for user in users {
-            directory.add(User::from_seed(user, now));
+            let mut connections = connections.iter();
+            let home = connections.find(|connection| connection.name == user.connection);
+            let in_database = home.is_none_or(Connection::is_database);
+            directory.add(User::from_seed(user, in_database, now), now);
         }
+        directory.catch_up();
         Self {
             users: directory,
             sessions: SsoSessions::default(),
             logins: Expiring::default(),
             codes: Expiring::default(),
-            refresh: RefreshTokens::new(refresh),
+            refresh: RefreshTokens::new(settings.refresh.clone()),
             opaque: Expiring::default(),
             challenges: Expiring::default(),
             failures: Failures::default(),

@@ -16,7 +16,9 @@ use crate::journal::Journal;
 use crate::keys::KeyRing;
 use crate::management::MANAGEMENT_SCOPES;
 use crate::message::Request;
-use crate::seed::{Api, Application, MANAGEMENT_API, Seed, TenantOptions, TokenDialect};
+use crate::seed::{
+    Api, Application, Connection, MANAGEMENT_API, Seed, TenantOptions, TokenDialect,
+};
 use crate::settings::TenantSettings;
 use crate::state::State;
 
@@ -34,6 +36,8 @@ pub(crate) struct Tenant {
     pub(crate) clock: TenantClock,
     /// Names of all connections, in the order of the seed.
     pub(crate) connections: Vec<String>,
+    /// The connections themselves, in the same order.
+    pub(crate) pools: Vec<Connection>,
     /// Who the login page names, since this is a tenant to play with.
     pub(crate) hints: Vec<Hint>,
     applications: HashMap<String, Application>,
@@ -76,10 +80,16 @@ impl Tenant {
             }
             (app.client_id.clone(), app)
         });
-        let state = State::new(seed.users.clone(), settings.refresh.clone(), clock.now());
+        let state = State::new(
+            seed.users.clone(),
+            &seed.connections,
+            &settings,
+            clock.now(),
+        );
         let hints = seed
             .users
             .into_iter()
+            .filter(|user| !user.password.expose().is_empty())
             .filter_map(|user| {
                 let known = state
                     .users
@@ -102,7 +112,8 @@ impl Tenant {
                 .chain([management])
                 .map(|api| (api.identifier.clone(), api))
                 .collect(),
-            connections: seed.connections.into_iter().map(|c| c.name).collect(),
+            connections: seed.connections.iter().map(|c| c.name.clone()).collect(),
+            pools: seed.connections,
             options: seed.tenant,
             hints,
             issuer,
@@ -144,6 +155,16 @@ impl Tenant {
 
     pub(crate) fn application(&self, client_id: &str) -> Option<&Application> {
         self.applications.get(client_id)
+    }
+
+    /// The connection with this name.
+    pub(crate) fn pool(&self, name: &str) -> Option<&Connection> {
+        self.pools.iter().find(|connection| connection.name == name)
+    }
+
+    /// The connection with this id.
+    pub(crate) fn pool_by_id(&self, id: &str) -> Option<&Connection> {
+        self.pools.iter().find(|connection| connection.id() == id)
     }
 
     pub(crate) fn applications(&self) -> impl Iterator<Item = &Application> {

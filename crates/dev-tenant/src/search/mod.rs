@@ -28,7 +28,6 @@ mod tests;
 
 use serde::Serialize;
 
-#[expect(unused_imports, reason = "for the user search to come")]
 pub(crate) use self::evaluate::Matcher;
 pub use self::evaluate::matches;
 pub use self::parser::parse;

@@ -6,6 +6,7 @@ use std::fmt;
 use url::Url;
 
 use super::{MANAGEMENT_API, Seed, grant_type};
+use crate::clock::from_iso;
 
 /// Why a seed cannot be used; lists every fault.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -40,6 +41,15 @@ pub(super) fn check(seed: &Seed) -> Result<(), SeedError> {
         "/connections",
         seed.connections.iter().map(|c| c.name.as_str()),
     );
+    for (index, connection) in seed.connections.iter().enumerate() {
+        let id = connection.id();
+        let digits = id.strip_prefix("con_").unwrap_or_default();
+        faults.unless(
+            digits.len() == 16 && digits.bytes().all(|byte| byte.is_ascii_alphanumeric()),
+            &format!("/connections/{index}/id"),
+            "is not con_ and 16 letters or digits",
+        );
+    }
     let audiences = names(
         &mut faults,
         "/apis",
@@ -165,10 +175,18 @@ fn users(seed: &Seed, connections: &HashSet<&str>, faults: &mut Faults) {
             &at("email"),
             "is not an e-mail address",
         );
+        let home = seed.connections.iter().find(|c| c.name == user.connection);
         faults.unless(
-            !user.password.expose().is_empty(),
+            !user.password.expose().is_empty() || home.is_some_and(|c| !c.is_database()),
             &at("password"),
             "must not be empty",
+        );
+        faults.unless(
+            user.created_at
+                .as_deref()
+                .is_none_or(|text| from_iso(text).is_some()),
+            &at("created_at"),
+            "is not a date of RFC 3339",
         );
         if let Some(id) = &user.user_id {
             faults.unless(
@@ -181,6 +199,7 @@ fn users(seed: &Seed, connections: &HashSet<&str>, faults: &mut Faults) {
         for (field, name) in [
             ("email", Some(&user.email)),
             ("username", user.username.as_ref()),
+            ("phone_number", user.phone_number.as_ref()),
         ] {
             if let Some(name) = name {
                 faults.unless(

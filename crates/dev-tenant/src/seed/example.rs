@@ -20,11 +20,13 @@ pub(super) fn example() -> Seed {
             custom_claims_namespace: Some("https://mia-platform.eu/".to_owned()),
             allowed_logout_urls: vec!["http://localhost:8080/".to_owned()],
         },
-        connections: [DATABASE, EMPLOYEES]
-            .map(|name| Connection {
-                name: name.to_owned(),
-            })
-            .into(),
+        connections: vec![
+            Connection::new(DATABASE),
+            Connection {
+                requires_username: true,
+                ..Connection::new(EMPLOYEES)
+            },
+        ],
         apis: vec![Api {
             identifier: "https://api.example.org/".to_owned(),
             scopes: texts(&["read:orders", "write:orders"]),

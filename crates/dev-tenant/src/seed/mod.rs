@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 pub use self::check::SeedError;
-use crate::secret::Secret;
+use crate::secret::{Secret, sha256_hex};
 
 /// The grant types that the tenant knows, by the names that Auth0 gives them.
 pub(crate) mod grant_type {
@@ -119,6 +119,56 @@ pub struct TenantOptions {
 pub struct Connection {
     /// The name, as in `connection` and `realm`.
     pub name: String,
+    /// `con_` and 16 letters or digits; made from the name when unset. See
+    /// [`id`](Self::id).
+    #[serde(default, rename = "id")]
+    pub fixed_id: Option<String>,
+    /// Auth0's strategy: `auth0` (the default) is a database, others are `samlp`,
+    /// `google-oauth2`, …
+    #[serde(default = "database_strategy")]
+    pub strategy: String,
+    /// Whether people of this database have usernames.
+    #[serde(default)]
+    pub requires_username: bool,
+}
+
+impl Connection {
+    /// A database with this name.
+    #[must_use]
+    pub fn new(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            fixed_id: None,
+            strategy: database_strategy(),
+            requires_username: false,
+        }
+    }
+
+    /// The identifier that jobs and tickets take: the one that was set, or one that only
+    /// depends on the name.
+    ///
+    /// ```
+    /// use dev_tenant::Connection;
+    ///
+    /// let connection = Connection::new("Username-Password-Authentication");
+    /// assert_eq!(connection.id().len(), 20);
+    /// ```
+    #[must_use]
+    pub fn id(&self) -> String {
+        self.fixed_id.clone().unwrap_or_else(|| {
+            let digest = sha256_hex(self.name.as_bytes());
+            format!("con_{}", digest.get(..16).unwrap_or_default())
+        })
+    }
+
+    /// Whether it keeps its people itself.
+    pub(crate) fn is_database(&self) -> bool {
+        self.strategy == "auth0"
+    }
+}
+
+fn database_strategy() -> String {
+    "auth0".to_owned()
 }
 
 /// An API (resource server).
@@ -211,7 +261,7 @@ pub struct ClientGrant {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SeedUser {
-    /// `auth0|…`; made from connection and e-mail when unset, always the same.
+    /// `auth0|…`, or any other text with a `|`; made from connection and e-mail when unset, always the same.
     #[serde(default)]
     pub user_id: Option<String>,
     /// Where the person lives.
@@ -225,7 +275,8 @@ pub struct SeedUser {
     /// A second identifier to sign in with.
     #[serde(default)]
     pub username: Option<String>,
-    /// Password.
+    /// Password; may only be left out in a connection that is no database.
+    #[serde(default)]
     pub password: Secret,
     /// Full name; the e-mail address when unset.
     #[serde(default)]
@@ -257,6 +308,15 @@ pub struct SeedUser {
     /// Enrolled in MFA with this one-time password, which never changes.
     #[serde(default)]
     pub otp: Option<Secret>,
+    /// Phone number, a further identifier to sign in with.
+    #[serde(default)]
+    pub phone_number: Option<String>,
+    /// When the account was made (RFC 3339); the tenant's start when unset.
+    #[serde(default)]
+    pub created_at: Option<String>,
+    /// Further attributes of the user object, as social profiles bring them.
+    #[serde(default)]
+    pub extra: Map<String, Value>,
 }
 
 impl SeedUser {
@@ -280,6 +340,9 @@ impl SeedUser {
             permissions: Vec::new(),
             blocked: false,
             otp: None,
+            phone_number: None,
+            created_at: None,
+            extra: Map::new(),
         }
     }
 }

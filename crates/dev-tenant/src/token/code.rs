@@ -32,7 +32,7 @@ pub(super) fn exchange(call: &TokenCall<'_>) -> Result<Response, Refusal> {
             .get(&code.grant.user_id)
             .cloned()
             .ok_or_else(invalid)?;
-        if user.blocked {
+        if user.is_blocked() {
             return Err(Refusal::new(
                 StatusCode::FORBIDDEN,
                 "unauthorized",

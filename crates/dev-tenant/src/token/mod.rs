@@ -96,13 +96,7 @@ pub(crate) fn too_many_requests(level: crate::limits::Level, retry_after: bool) 
         "Global limit has been reached",
     )
     .response();
-    set_header(&mut response, "x-ratelimit-limit", &level.limit.to_string());
-    set_header(
-        &mut response,
-        "x-ratelimit-remaining",
-        &level.remaining.to_string(),
-    );
-    set_header(&mut response, "x-ratelimit-reset", &level.reset.to_string());
+    level.set_headers(&mut response);
     if retry_after {
         set_header(&mut response, "retry-after", &level.wait.to_string());
     }

@@ -23,7 +23,7 @@ pub(super) fn exchange(call: &TokenCall<'_>) -> Result<Response, Refusal> {
                 "The refresh_token was generated for a user who doesn't exist anymore.",
             )
         })?;
-        if user.blocked {
+        if user.is_blocked() {
             return Err(Refusal::invalid_grant("user is blocked"));
         }
         let scope = narrowed(&grant.scope, call.params.get("scope"))?;

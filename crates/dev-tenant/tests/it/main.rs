@@ -20,3 +20,4 @@ mod mfa;
 mod refresh;
 mod support;
 mod userinfo;
+mod users_read;

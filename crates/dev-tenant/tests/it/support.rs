@@ -319,3 +319,87 @@ pub(crate) fn masked(mut value: Value, names: &[&str]) -> Value {
     }
     value
 }
+
+/// Calls of the Management API with a token of `dev-management`.
+pub(crate) struct Management {
+    client: Client,
+    base: String,
+    token: String,
+}
+
+impl Management {
+    pub(crate) async fn of(tenant: &DevTenant) -> Self {
+        Self::with_scope(tenant, None).await
+    }
+
+    /// With these scopes only.
+    pub(crate) async fn with_scope(tenant: &DevTenant, scope: Option<&str>) -> Self {
+        let audience = format!("{}api/v2/", tenant.issuer());
+        let mut pairs = vec![
+            ("grant_type", "client_credentials"),
+            ("client_id", "dev-management"),
+            ("client_secret", "dev-management-secret"),
+            ("audience", &audience),
+        ];
+        pairs.extend(scope.map(|scope| ("scope", scope)));
+        let tokens = post(tenant, "/oauth/token", &pairs).await.json();
+        Self {
+            client: client(),
+            base: format!("{}/api/v2", tenant.url()),
+            token: text(&tokens, "access_token"),
+        }
+    }
+
+    pub(crate) fn token(&self) -> &str {
+        &self.token
+    }
+
+    pub(crate) async fn send(&self, method: &str, path: &str, body: Option<&Value>) -> Answer {
+        let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap();
+        let mut request = self
+            .client
+            .request(method, format!("{}{path}", self.base))
+            .bearer_auth(&self.token);
+        if let Some(body) = body {
+            request = request
+                .header("content-type", "application/json")
+                .body(body.to_string());
+        }
+        Answer::of(request.send().await.unwrap()).await
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.send("GET", path, None).await
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {
+        self.send("POST", path, Some(body)).await
+    }
+
+    pub(crate) async fn patch(&self, user_id: &str, body: &Value) -> Answer {
+        self.send("PATCH", &user_path(user_id), Some(body)).await
+    }
+
+    pub(crate) async fn delete(&self, path: &str) -> Answer {
+        self.send("DELETE", path, None).await
+    }
+
+    /// E-mail addresses that a search finds.
+    pub(crate) async fn search(&self, q: &str) -> Vec<String> {
+        let answer = self.get(&search_path(q)).await;
+        assert_eq!(answer.status, StatusCode::OK, "{q}: {}", answer.text);
+        let users = answer.json();
+        let users = users.as_array().unwrap();
+        users.iter().map(|user| text(user, "email")).collect()
+    }
+}
+
+pub(crate) fn search_path(q: &str) -> String {
+    format!("/users?{}", form(&[("q", q), ("search_engine", "v3")]))
+}
+
+/// The path of a person, whose id is encoded once.
+pub(crate) fn user_path(user_id: &str) -> String {
+    let encoded: String = form_urlencoded::byte_serialize(user_id.as_bytes()).collect();
+    format!("/users/{}", encoded.replace('+', "%20"))
+}
