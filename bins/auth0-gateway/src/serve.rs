@@ -131,6 +131,8 @@ pub(crate) fn assemble(loaded: Loaded) -> Result<Assembled, BoxError> {
     ));
     let api = Auth0Client::new(ClientSettings {
         timeout: settings.upstream_timeout,
+        // Room is left for the call itself.
+        rate_limit_wait: settings.request_timeout / 3,
         ..ClientSettings::default()
     })?;
     let main_address = SocketAddr::new(settings.http_host, settings.http_port);
@@ -174,6 +176,8 @@ pub(crate) fn assemble(loaded: Loaded) -> Result<Assembled, BoxError> {
 fn management(clients: &Clients, api: &Auth0Client) -> Option<Arc<dyn ManagementApi>> {
     let application = &clients.management.as_ref()?.application;
     let tenant = clients.tenant.as_ref().unwrap_or(&application.tenant);
+    // One tenant under two names has one rate limit.
+    api.share_governor(application.tenant.clone(), api.governor(tenant));
     let audience = ManagementClient::audience(tenant);
     Some(Arc::new(ManagementClient::new(
         api.clone(),

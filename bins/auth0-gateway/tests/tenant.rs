@@ -67,6 +67,7 @@ async fn world(access_token_lifetime: u64) -> World {
     );
     let client = ClientSettings {
         timeout: Duration::from_secs(2),
+        rate_limit_wait: Duration::from_secs(1),
         ..ClientSettings::default()
     };
     let gateway = Gateway::new(Parts {

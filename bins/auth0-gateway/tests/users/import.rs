@@ -1,0 +1,1 @@
+//! Bulk imports, the whole way.
