@@ -131,7 +131,7 @@ fn logout_token(
     if let Some(sid) = sid {
         set("sid", json!(sid));
     }
-    let forgeries = tenant.faults().hit(FAULT_PATH, None).forgeries;
+    let forgeries = tenant.faults().hit("POST", FAULT_PATH, None).forgeries;
     let key = tenant.keys.current().ok()?;
     sign_forged("JWT", claims, &key, &forgeries).ok()
 }

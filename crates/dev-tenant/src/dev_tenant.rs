@@ -295,6 +295,18 @@ impl DevTenant {
         self.tenant.state().users.len()
     }
 
+    /// How many import jobs were accepted.
+    #[must_use]
+    pub fn import_jobs(&self) -> usize {
+        self.tenant.state().jobs.imports()
+    }
+
+    /// Most import jobs that ran at once.
+    #[must_use]
+    pub fn running_jobs_max(&self) -> usize {
+        self.tenant.state().jobs.running_max()
+    }
+
     /// The id of a connection, which import jobs take.
     #[must_use]
     pub fn connection_id(&self, name: &str) -> Option<String> {

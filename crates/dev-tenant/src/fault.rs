@@ -7,8 +7,9 @@ use serde::{Deserialize, Deserializer};
 use crate::forge::Forgery;
 
 /// A fault that hits matching requests. Several can wait at once: every matching
-/// [`Delay`](FaultKind::Delay) and [`Forge`](FaultKind::Forge) hits a request, of the
-/// other kinds only the one injected first.
+/// [`Delay`](FaultKind::Delay), [`Forge`](FaultKind::Forge) and
+/// [`FailJob`](FaultKind::FailJob) hits a request, of the other kinds only the one
+/// injected first.
 ///
 /// ```
 /// use dev_tenant::{Fault, FaultKind};
@@ -21,9 +22,13 @@ use crate::forge::Forgery;
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fault {
-    /// The path it hits, as in `/oauth/token`. `/backchannel-logout` hits the logout
+    /// The path it hits, as in `/oauth/token`; one that ends in `*` hits every path that
+    /// starts like it. `/backchannel-logout` hits the logout
     /// tokens that the tenant sends (only [`FaultKind::Forge`] does anything there).
     pub path: String,
+    /// Hits only requests with this method.
+    #[serde(default)]
+    pub method: Option<String>,
     /// Hits only requests with this `grant_type`.
     #[serde(default)]
     pub grant_type: Option<String>,
@@ -40,10 +45,18 @@ impl Fault {
     pub fn on(path: &str, kind: FaultKind) -> Self {
         Self {
             path: path.to_owned(),
+            method: None,
             grant_type: None,
             times: None,
             kind,
         }
+    }
+
+    /// Hits only requests with this method.
+    #[must_use]
+    pub fn method(mut self, method: &str) -> Self {
+        self.method = Some(method.to_owned());
+        self
     }
 
     /// Hits only requests with this `grant_type`.
@@ -94,6 +107,8 @@ pub enum FaultKind {
     CutAfter,
     /// Everything is done, then the body of the answer breaks off in the middle.
     Truncated,
+    /// The import job that the request starts fails as a whole.
+    FailJob,
     /// The ID token of the answer, or the logout token that is sent, is forged.
     Forge(Forgery),
 }
@@ -124,6 +139,7 @@ pub(crate) struct Faults(Vec<Fault>);
 pub(crate) struct Hit {
     pub(crate) delay: Duration,
     pub(crate) forgeries: Vec<Forgery>,
+    pub(crate) fails_job: bool,
     /// At most one of the kinds that replace the answer or cut the connection.
     pub(crate) instead: Option<FaultKind>,
 }
@@ -144,10 +160,15 @@ impl Faults {
     }
 
     /// Takes what hits this request, and counts it.
-    pub(crate) fn hit(&mut self, path: &str, grant_type: Option<&str>) -> Hit {
+    pub(crate) fn hit(&mut self, method: &str, path: &str, grant_type: Option<&str>) -> Hit {
         let mut hit = Hit::default();
         for fault in &mut self.0 {
-            let for_this = fault.path == path
+            let at_path = match fault.path.strip_suffix('*') {
+                Some(start) => path.starts_with(start),
+                None => fault.path == path,
+            };
+            let for_this = at_path
+                && fault.method.as_deref().is_none_or(|only| only == method)
                 && (fault.grant_type.is_none() || fault.grant_type.as_deref() == grant_type);
             if !for_this {
                 continue;
@@ -155,6 +176,7 @@ impl Faults {
             match &fault.kind {
                 FaultKind::Delay(delay) => hit.delay = hit.delay.saturating_add(*delay),
                 FaultKind::Forge(forgery) => hit.forgeries.push(forgery.clone()),
+                FaultKind::FailJob => hit.fails_job = true,
                 _ if hit.instead.is_some() => continue,
                 kind => hit.instead = Some(kind.clone()),
             }
@@ -180,14 +202,14 @@ mod tests {
             "/oauth/token",
             FaultKind::Delay(Duration::from_millis(5)),
         ));
-        let first = faults.hit("/oauth/token", None);
+        let first = faults.hit("POST", "/oauth/token", None);
         assert_eq!(first.instead, Some(FaultKind::CutBefore));
         assert_eq!(first.delay, Duration::from_millis(5));
         assert_eq!(
-            faults.hit("/oauth/token", None).instead,
+            faults.hit("POST", "/oauth/token", None).instead,
             Some(FaultKind::CutAfter)
         );
-        assert_eq!(faults.hit("/oauth/token", None).instead, None);
+        assert_eq!(faults.hit("POST", "/oauth/token", None).instead, None);
         assert_eq!(faults.len(), 1, "the delay stays until cleared");
     }
 
@@ -195,17 +217,17 @@ mod tests {
     fn path_and_grant_type_must_match() {
         let mut faults = Faults::default();
         faults.inject(Fault::on("/oauth/token", FaultKind::CutBefore).grant_type("refresh_token"));
-        assert!(faults.hit("/userinfo", None).instead.is_none());
+        assert!(faults.hit("POST", "/userinfo", None).instead.is_none());
         assert!(
             faults
-                .hit("/oauth/token", Some("password"))
+                .hit("POST", "/oauth/token", Some("password"))
                 .instead
                 .is_none()
         );
-        assert!(faults.hit("/oauth/token", None).instead.is_none());
+        assert!(faults.hit("POST", "/oauth/token", None).instead.is_none());
         assert!(
             faults
-                .hit("/oauth/token", Some("refresh_token"))
+                .hit("POST", "/oauth/token", Some("refresh_token"))
                 .instead
                 .is_some()
         );

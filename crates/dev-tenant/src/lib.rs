@@ -13,6 +13,7 @@ mod expiring;
 mod fault;
 mod forge;
 mod grant;
+mod jobs;
 mod journal;
 mod jwt;
 mod keys;

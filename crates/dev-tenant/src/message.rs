@@ -28,6 +28,8 @@ pub(crate) struct Request {
     pub(crate) id: String,
     /// Its further parameters, percent-decoded.
     pub(crate) more: Vec<String>,
+    /// The job that this starts must fail.
+    pub(crate) fails_job: bool,
     /// How the tokens of the answer must be wrong.
     pub(crate) forgeries: Vec<Forgery>,
 }

@@ -9,7 +9,7 @@ use crate::clock::iso;
 use crate::fault::{FaultKind, Hit};
 use crate::journal::Call;
 use crate::limits::Level;
-use crate::management::{self, Problem, connections, users};
+use crate::management::{self, Problem, connections, jobs, users};
 use crate::message::{Request, Response, method_not_allowed, set_header, with_body};
 use crate::tenant::Tenant;
 use crate::token::{self, too_many_requests};
@@ -25,6 +25,7 @@ enum Handler {
     Plain(Plain),
     /// A call of the Management API with the scopes of which it needs one.
     Managed(&'static [&'static str], management::Route),
+    ImportUsers,
     RotateKeys,
     BackchannelLogout,
 }
@@ -76,6 +77,30 @@ const ROUTES: &[(&str, Methods)] = &[
         "/api/v2/users-by-email",
         &[("GET", managed(&["read:users"], users::by_email))],
     ),
+    (
+        "/api/v2/jobs/users-imports",
+        &[("POST", Handler::ImportUsers)],
+    ),
+    (
+        "/api/v2/jobs/users-exports",
+        &[("POST", managed(&["read:users"], jobs::users_exports))],
+    ),
+    (
+        "/api/v2/jobs/verification-email",
+        &[("POST", managed(&["update:users"], jobs::verification_email))],
+    ),
+    (
+        "/api/v2/jobs/{id}",
+        &[("GET", managed(&["create:users", "read:users"], jobs::by_id))],
+    ),
+    (
+        "/api/v2/jobs/{id}/errors",
+        &[(
+            "GET",
+            managed(&["create:users", "read:users"], jobs::errors),
+        )],
+    ),
+    ("/exports/{id}", &[("GET", plain(jobs::download))]),
     (
         "/api/v2/connections",
         &[("GET", managed(&["read:connections"], connections::list))],
@@ -214,14 +239,17 @@ impl Routes {
             let call = self.call(&request);
             let grant_type = call.grant_type.clone();
             self.tenant.journal().record(call);
-            self.tenant
-                .faults()
-                .hit(&request.path, grant_type.as_deref())
+            self.tenant.faults().hit(
+                request.method.as_str(),
+                &request.path,
+                grant_type.as_deref(),
+            )
         };
         if !hit.delay.is_zero() {
             tokio::time::sleep(hit.delay).await;
         }
         request.forgeries = hit.forgeries;
+        request.fails_job = hit.fails_job;
         let mut response = match &hit.instead {
             Some(FaultKind::CutBefore) => return Outcome::Cut,
             Some(FaultKind::RateLimited {
@@ -308,6 +336,7 @@ impl Routes {
             Handler::Managed(scopes, route) => {
                 management::answer(&self.tenant, &request, scopes, *route)
             }
+            Handler::ImportUsers => jobs::users_imports(Arc::clone(&self.tenant), request).await,
             Handler::RotateKeys => dev_routes::rotate_keys(Arc::clone(&self.tenant)).await,
             Handler::BackchannelLogout => {
                 dev_routes::backchannel_logout(Arc::clone(&self.tenant), request).await

@@ -6,12 +6,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt as _;
 use http::header::CONTENT_LENGTH;
 use http::{HeaderValue, StatusCode};
 use http_body_util::combinators::BoxBody;
-use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited, StreamBody};
+use http_body_util::{BodyExt as _, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -32,6 +32,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Time for requests under way when the tenant ends.
 const GRACE: Duration = Duration::from_secs(1);
 const MAX_BODY_BYTES: usize = 1 << 20;
+/// How much of a body that is too long is read all the same: a client that still sends
+/// does not look for an answer.
+const DRAINED_BYTES: usize = 16 << 20;
 
 /// A running listener; dropping it ends everything at once.
 #[derive(Debug)]
@@ -167,7 +170,7 @@ async fn answer(
     let (head, body) = request.into_parts();
     let method = head.method.clone();
     let path = head.uri.path().to_owned();
-    let outcome = match whole_body(body).await {
+    let outcome = match whole_body(body, &path).await {
         Ok(body) => {
             let request = Request {
                 method: head.method,
@@ -178,6 +181,7 @@ async fn answer(
                 peer,
                 id: String::new(),
                 more: Vec::new(),
+                fails_job: false,
                 forgeries: Vec::new(),
             };
             routes.answer(request).await
@@ -196,11 +200,13 @@ async fn answer(
     Ok(response)
 }
 
-async fn whole_body(body: Incoming) -> Result<Bytes, Response> {
-    let read = Limited::new(body, MAX_BODY_BYTES).collect();
-    match tokio::time::timeout(PATIENCE, read).await {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(problem(
+async fn whole_body(body: Incoming, path: &str) -> Result<Bytes, Response> {
+    match tokio::time::timeout(PATIENCE, read(body)).await {
+        Ok(Ok(Some(body))) => Ok(body),
+        Ok(Ok(None)) if path.starts_with("/api/v2/") => {
+            Err(crate::management::jobs::too_long().response())
+        }
+        Ok(Ok(None)) => Err(problem(
             StatusCode::PAYLOAD_TOO_LARGE,
             "The body is longer than 1 MiB.",
         )),
@@ -213,6 +219,23 @@ async fn whole_body(body: Incoming) -> Result<Bytes, Response> {
             "The body took too long.",
         )),
     }
+}
+
+/// The body; none when it is too long.
+async fn read(mut body: Incoming) -> Result<Option<Bytes>, hyper::Error> {
+    let (mut kept, mut length) = (BytesMut::new(), 0);
+    while let Some(frame) = body.frame().await {
+        if let Ok(data) = frame?.into_data() {
+            length += data.len();
+            if length > DRAINED_BYTES {
+                break;
+            }
+            if length <= MAX_BODY_BYTES {
+                kept.extend_from_slice(&data);
+            }
+        }
+    }
+    Ok((length <= MAX_BODY_BYTES).then(|| kept.freeze()))
 }
 
 fn whole(body: Bytes) -> Body {

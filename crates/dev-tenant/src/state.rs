@@ -4,6 +4,7 @@ use time::OffsetDateTime;
 
 use crate::expiring::Expiring;
 use crate::grant::{Grant, Scope};
+use crate::jobs::Jobs;
 use crate::limits::{Buckets, Failures};
 use crate::pkce::Challenge;
 use crate::refresh::RefreshTokens;
@@ -23,6 +24,9 @@ pub(crate) struct State {
     pub(crate) challenges: Expiring<MfaChallenge>,
     pub(crate) failures: Failures,
     pub(crate) buckets: Buckets,
+    pub(crate) jobs: Jobs,
+    /// Jobs by the links to their files.
+    pub(crate) downloads: Expiring<String>,
 }
 
 impl State {
@@ -50,6 +54,8 @@ impl State {
             challenges: Expiring::default(),
             failures: Failures::default(),
             buckets: Buckets::default(),
+            jobs: Jobs::default(),
+            downloads: Expiring::default(),
         }
     }
 }

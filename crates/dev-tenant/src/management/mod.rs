@@ -2,6 +2,7 @@
 //! common.
 
 pub(crate) mod connections;
+pub(crate) mod jobs;
 mod problem;
 mod query;
 mod schema;

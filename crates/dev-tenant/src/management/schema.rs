@@ -8,17 +8,17 @@ use crate::message::Request;
 
 /// A property of a body.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Property {
-    pub(super) name: &'static str,
+pub(in crate::management) struct Property {
+    pub(in crate::management) name: &'static str,
     /// As Auth0's error texts have it.
-    pub(super) description: &'static str,
-    pub(super) kind: Kind,
-    pub(super) nullable: bool,
+    pub(in crate::management) description: &'static str,
+    pub(in crate::management) kind: Kind,
+    pub(in crate::management) nullable: bool,
 }
 
 /// What a property may hold.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Kind {
+pub(in crate::management) enum Kind {
     Flag,
     Object,
     Array,
@@ -29,7 +29,7 @@ pub(super) enum Kind {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Format {
+pub(in crate::management) enum Format {
     Any,
     Email,
     Uri,
@@ -40,7 +40,7 @@ pub(super) enum Format {
 
 /// Whether a value's look is right, and the text for one that is not.
 impl Format {
-    pub(super) fn fault(self, text: &str) -> Option<String> {
+    pub(in crate::management) fn fault(self, text: &str) -> Option<String> {
         let digits = |text: &str, allowed: fn(&u8) -> bool| text.bytes().all(|b| allowed(&b));
         let (holds, fault) = match self {
             Self::Any => (true, String::new()),
@@ -76,7 +76,7 @@ fn not_pattern(pattern: &str, text: &str) -> String {
 }
 
 /// Good enough to tell an address from something else.
-pub(super) fn is_email(text: &str) -> bool {
+pub(in crate::management) fn is_email(text: &str) -> bool {
     let forbidden = |c: char| c.is_whitespace() || c.is_control() || "<>()[]\\,;:\"".contains(c);
     match text.split_once('@') {
         Some((local, domain)) => {
@@ -94,7 +94,7 @@ pub(super) fn is_email(text: &str) -> bool {
 }
 
 /// The body, an object of known properties that are all what they should be.
-pub(super) fn object(
+pub(in crate::management) fn object(
     request: &Request,
     properties: &[Property],
     required: &[&str],

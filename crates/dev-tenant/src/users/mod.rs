@@ -6,4 +6,4 @@ mod index;
 mod person;
 
 pub(crate) use self::directory::{Directory, Taken, canonical};
-pub(crate) use self::person::{Identity, User, portrait};
+pub(crate) use self::person::{Identity, User};

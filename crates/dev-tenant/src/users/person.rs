@@ -197,7 +197,7 @@ impl User {
 }
 
 /// Where a portrait would be.
-pub(crate) fn portrait(email: &str) -> String {
+fn portrait(email: &str) -> String {
     format!(
         "https://s.gravatar.com/avatar/{}",
         sha256_hex(email.as_bytes())

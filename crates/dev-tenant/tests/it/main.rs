@@ -9,11 +9,13 @@
 mod access_tokens;
 mod authorize;
 mod backchannel;
+mod connections;
 mod control;
 mod faults;
 mod forged;
 mod grants;
 mod http;
+mod jobs;
 mod login_page;
 mod logout;
 mod mfa;
@@ -21,3 +23,4 @@ mod refresh;
 mod support;
 mod userinfo;
 mod users_read;
+mod users_write;

@@ -2,9 +2,9 @@
 
 use serde_json::{Map, Value};
 
+use super::super::Problem;
 use super::super::query::{Parameter, Query};
 use super::super::schema::{Format, Kind, Property};
-use super::super::{Problem, schema};
 
 /// What `fields` may name.
 pub(super) const FIELDS: [&str; 19] = [
@@ -151,7 +151,7 @@ pub(super) const fn settable(nullable: bool) -> [Property; 14] {
 }
 
 /// A text with its shortest and longest length and its look.
-pub(super) const fn text(
+pub(in crate::management) const fn text(
     name: &'static str,
     description: &'static str,
     (shortest, longest, format): (usize, usize, Format),
@@ -165,7 +165,11 @@ pub(super) const fn text(
     }
 }
 
-pub(super) const fn other(name: &'static str, description: &'static str, kind: Kind) -> Property {
+pub(in crate::management) const fn other(
+    name: &'static str,
+    description: &'static str,
+    kind: Kind,
+) -> Property {
     Property {
         name,
         description,
@@ -221,11 +225,6 @@ pub(super) fn check_metadata(body: &Map<String, Value>) -> Result<(), Problem> {
             Err(Problem::body(&reason, "", ""))
         }
     }
-}
-
-/// An e-mail address, if that is what it is.
-pub(crate) fn parsed_email(text: &str) -> Option<&str> {
-    schema::is_email(text).then_some(text)
 }
 
 /// Shortest password that the store takes: Auth0's "fair" policy, without its details.

@@ -7,7 +7,8 @@ mod read;
 mod remove;
 mod update;
 
-pub(crate) use self::attributes::{forbidden_metadata, parsed_email};
+pub(crate) use self::attributes::forbidden_metadata;
+pub(in crate::management) use self::attributes::{other, text};
 pub(crate) use self::create::create;
 pub(crate) use self::list::list;
 pub(crate) use self::read::{by_email, by_id};
