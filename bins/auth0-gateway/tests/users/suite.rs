@@ -81,7 +81,7 @@ async fn everything(world: &World) {
     }
     for nobody in [
         "email=zoe",
-        "name=zo*",
+        "name=zox*",
         "user_metadata.lang=de",
         "email=%22%20OR%20email:%5C*",
         "app_metadata.groups=a",
