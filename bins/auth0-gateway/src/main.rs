@@ -9,6 +9,7 @@ mod environment;
 mod logging;
 mod serve;
 mod server;
+mod users_import;
 
 use std::process::ExitCode;
 
@@ -32,6 +33,9 @@ enum Command {
     Serve,
     /// Reads the environment and config.json, reports every fault, and exits with 0 or 2.
     CheckConfig,
+    /// Works on the tenant's users through a running gateway.
+    #[command(subcommand)]
+    Users(UsersCommand),
     /// Runs everything with nothing set: a development tenant with people in it, and the gateway in
     /// front of it.
     #[cfg(feature = "dev")]
@@ -41,10 +45,17 @@ enum Command {
     DevTenant(dev::TenantArguments),
 }
 
+#[derive(Clone, Debug, Subcommand)]
+enum UsersCommand {
+    /// Imports a file of users, shows the progress, and writes the rows that failed to a file.
+    Import(users_import::Arguments),
+}
+
 fn main() -> ExitCode {
     match Arguments::parse().command.unwrap_or(Command::Serve) {
         Command::Serve => serve::serve(),
         Command::CheckConfig => serve::check_config(),
+        Command::Users(UsersCommand::Import(arguments)) => users_import::import(&arguments),
         #[cfg(feature = "dev")]
         Command::Dev => dev::dev(),
         #[cfg(feature = "dev")]
