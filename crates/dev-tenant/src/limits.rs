@@ -91,6 +91,20 @@ impl Failures {
         *self.0.entry((identifier.to_owned(), address)).or_insert(0) += 1;
     }
 
+    /// Addresses from which the identifier has failed often enough to be blocked.
+    pub(crate) fn blocked(&self, identifier: &str, limit: Option<u32>) -> Vec<IpAddr> {
+        let failed = self.0.iter().filter(|((name, _), count)| {
+            name == identifier && limit.is_some_and(|limit| **count >= limit)
+        });
+        let mut addresses: Vec<IpAddr> = failed.map(|((_, address), _)| *address).collect();
+        addresses.sort();
+        addresses
+    }
+
+    pub(crate) fn forget_everywhere(&mut self, identifier: &str) {
+        self.0.retain(|(name, _), _| name != identifier);
+    }
+
     pub(crate) fn forget(&mut self, identifier: &str, address: IpAddr) {
         self.0.remove(&(identifier.to_owned(), address));
     }

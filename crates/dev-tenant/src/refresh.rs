@@ -8,6 +8,7 @@ use time::OffsetDateTime;
 
 use crate::clock::later;
 use crate::grant::Grant;
+use crate::secret::sha256_hex;
 use crate::settings::RefreshTokenSettings;
 
 /// Live refresh tokens that one user may have for one application; the oldest goes
@@ -23,9 +24,25 @@ pub(crate) enum Dead {
     Reused,
 }
 
+/// A refresh token as administrators see it: the same one before and after a rotation.
+#[derive(Debug)]
+pub(crate) struct Listed<'a> {
+    pub(crate) id: &'a str,
+    pub(crate) grant: &'a Grant,
+    pub(crate) rotating: bool,
+    pub(crate) created_at: OffsetDateTime,
+    pub(crate) expires_at: OffsetDateTime,
+    pub(crate) idle_until: OffsetDateTime,
+    pub(crate) last_exchanged_at: Option<OffsetDateTime>,
+}
+
 #[derive(Debug)]
 struct Family {
+    /// For administrators; tells nothing about the token.
+    id: String,
     grant: Grant,
+    created_at: OffsetDateTime,
+    last_exchanged_at: Option<OffsetDateTime>,
     /// Fixed at the first issue; rotation does not extend it.
     expires_at: OffsetDateTime,
     revoked: bool,
@@ -84,7 +101,10 @@ impl RefreshTokens {
         self.families.insert(
             family,
             Family {
+                id: sha256_hex(text.as_bytes()).chars().take(24).collect(),
                 grant,
+                created_at: now,
+                last_exchanged_at: None,
                 expires_at: later(now, self.settings.absolute_lifetime),
                 revoked: false,
             },
@@ -133,6 +153,9 @@ impl RefreshTokens {
         let Some(token) = self.tokens.get_mut(&id) else {
             return;
         };
+        if let Some(family) = self.families.get_mut(&token.family) {
+            family.last_exchanged_at = Some(now);
+        }
         let (family, parent) = (token.family, token.parent);
         let Some(successor) = successor else {
             token.idle_until = idle_until;
@@ -181,6 +204,40 @@ impl RefreshTokens {
         let grant = family.grant.clone();
         self.drop_live(family_id, &grant);
         Ok(())
+    }
+
+    /// Every token that could be exchanged now, oldest first.
+    pub(crate) fn listed(&self, now: OffsetDateTime) -> impl Iterator<Item = Listed<'_>> {
+        let mut ids: Vec<u64> = self.live.values().flatten().copied().collect();
+        ids.sort_unstable();
+        ids.into_iter().filter_map(move |id| {
+            let token = self.tokens.get(&id)?;
+            let family = self.families.get(&token.family)?;
+            let live = !family.revoked && now < family.expires_at && now < token.idle_until;
+            live.then_some(Listed {
+                id: &family.id,
+                grant: &family.grant,
+                rotating: self.settings.rotation,
+                created_at: family.created_at,
+                expires_at: family.expires_at,
+                idle_until: token.idle_until,
+                last_exchanged_at: family.last_exchanged_at,
+            })
+        })
+    }
+
+    /// Revokes every family that is chosen by its grant and id.
+    pub(crate) fn revoke_where(&mut self, chosen: impl Fn(&Grant, &str) -> bool) {
+        let mut revoked = Vec::new();
+        for (number, family) in &mut self.families {
+            if !family.revoked && chosen(&family.grant, &family.id) {
+                family.revoked = true;
+                revoked.push((*number, family.grant.clone()));
+            }
+        }
+        for (number, grant) in revoked {
+            self.drop_live(number, &grant);
+        }
     }
 
     fn add(&mut self, text: String, family: u64, parent: Option<u64>, now: OffsetDateTime) {

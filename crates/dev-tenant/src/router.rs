@@ -9,7 +9,7 @@ use crate::clock::iso;
 use crate::fault::{FaultKind, Hit};
 use crate::journal::Call;
 use crate::limits::Level;
-use crate::management::{self, Problem, connections, jobs, users};
+use crate::management::{self, Problem, blocks, connections, jobs, sessions, tickets, users};
 use crate::message::{Request, Response, method_not_allowed, set_header, with_body};
 use crate::tenant::Tenant;
 use crate::token::{self, too_many_requests};
@@ -76,6 +76,100 @@ const ROUTES: &[(&str, Methods)] = &[
     (
         "/api/v2/users-by-email",
         &[("GET", managed(&["read:users"], users::by_email))],
+    ),
+    (
+        "/api/v2/users/{id}/sessions",
+        &[
+            ("GET", managed(&["read:sessions"], sessions::of_user)),
+            (
+                "DELETE",
+                managed(&["delete:sessions"], sessions::end_of_user),
+            ),
+        ],
+    ),
+    (
+        "/api/v2/users/{id}/refresh-tokens",
+        &[
+            (
+                "GET",
+                managed(&["read:refresh_tokens"], sessions::refresh_tokens_of_user),
+            ),
+            (
+                "DELETE",
+                managed(
+                    &["delete:refresh_tokens"],
+                    sessions::revoke_refresh_tokens_of_user,
+                ),
+            ),
+        ],
+    ),
+    (
+        "/api/v2/users/{id}/revoke-access",
+        &[(
+            "POST",
+            managed(
+                &["delete:sessions", "delete:refresh_tokens"],
+                sessions::revoke_access,
+            ),
+        )],
+    ),
+    (
+        "/api/v2/sessions/{id}",
+        &[
+            ("GET", managed(&["read:sessions"], sessions::by_id)),
+            ("DELETE", managed(&["delete:sessions"], sessions::end)),
+        ],
+    ),
+    (
+        "/api/v2/sessions/{id}/revoke",
+        &[(
+            "POST",
+            managed(
+                &["delete:sessions", "delete:refresh_tokens"],
+                sessions::revoke,
+            ),
+        )],
+    ),
+    (
+        "/api/v2/refresh-tokens/{id}",
+        &[
+            (
+                "GET",
+                managed(&["read:refresh_tokens"], sessions::refresh_token),
+            ),
+            (
+                "DELETE",
+                managed(&["delete:refresh_tokens"], sessions::revoke_refresh_token),
+            ),
+        ],
+    ),
+    (
+        "/api/v2/user-blocks",
+        &[
+            ("GET", managed(&["read:users"], blocks::of_identifier)),
+            ("DELETE", managed(&["update:users"], blocks::of_identifier)),
+        ],
+    ),
+    (
+        "/api/v2/user-blocks/{id}",
+        &[
+            ("GET", managed(&["read:users"], blocks::of_user)),
+            ("DELETE", managed(&["update:users"], blocks::of_user)),
+        ],
+    ),
+    (
+        "/api/v2/tickets/password-change",
+        &[(
+            "POST",
+            managed(&["create:user_tickets"], tickets::password_change),
+        )],
+    ),
+    (
+        "/api/v2/tickets/email-verification",
+        &[(
+            "POST",
+            managed(&["create:user_tickets"], tickets::email_verification),
+        )],
     ),
     (
         "/api/v2/jobs/users-imports",

@@ -24,6 +24,21 @@ pub(crate) struct SsoSession {
     pub(crate) clients: BTreeSet<String>,
 }
 
+impl SsoSession {
+    /// When it ends without activity, and when in any case.
+    pub(crate) fn ends(&self) -> (OffsetDateTime, OffsetDateTime) {
+        (
+            self.last_seen_at.saturating_add(IDLE),
+            self.created_at.saturating_add(ABSOLUTE),
+        )
+    }
+
+    fn is_live(&self, now: OffsetDateTime) -> bool {
+        let (idle_until, expires_at) = self.ends();
+        now < idle_until && now < expires_at
+    }
+}
+
 /// Sessions by the value of their cookie.
 #[derive(Debug, Default)]
 pub(crate) struct SsoSessions(HashMap<String, SsoSession>);
@@ -32,7 +47,7 @@ impl SsoSessions {
     /// The live session of a cookie; counts as activity.
     pub(crate) fn touch(&mut self, cookie: &str, now: OffsetDateTime) -> Option<&mut SsoSession> {
         let session = self.0.get(cookie)?;
-        if now - session.last_seen_at >= IDLE || now - session.created_at >= ABSOLUTE {
+        if !session.is_live(now) {
             self.0.remove(cookie);
             return None;
         }
@@ -47,6 +62,29 @@ impl SsoSessions {
 
     pub(crate) fn end(&mut self, cookie: &str) -> Option<SsoSession> {
         self.0.remove(cookie)
+    }
+
+    /// The live sessions of a person, oldest first.
+    pub(crate) fn of_user(&self, user_id: &str, now: OffsetDateTime) -> Vec<&SsoSession> {
+        let sessions = self.0.values();
+        let mut own: Vec<&SsoSession> = sessions
+            .filter(|session| session.user_id == user_id && session.is_live(now))
+            .collect();
+        own.sort_by(|a, b| (a.created_at, &a.sid).cmp(&(b.created_at, &b.sid)));
+        own
+    }
+
+    /// The live session with this `sid`.
+    pub(crate) fn by_sid(&self, sid: &str, now: OffsetDateTime) -> Option<&SsoSession> {
+        let mut sessions = self.0.values();
+        sessions.find(|session| session.sid == sid && session.is_live(now))
+    }
+
+    /// Ends the session with this `sid`; `false` when there is none.
+    pub(crate) fn end_sid(&mut self, sid: &str) -> bool {
+        let before = self.0.len();
+        self.0.retain(|_, session| session.sid != sid);
+        self.0.len() < before
     }
 
     /// Ends every session of a person.

@@ -1,11 +1,14 @@
 //! The Management API: its audience and scopes, and what all of its calls have in
 //! common.
 
+pub(crate) mod blocks;
 pub(crate) mod connections;
 pub(crate) mod jobs;
 mod problem;
 mod query;
 mod schema;
+pub(crate) mod sessions;
+pub(crate) mod tickets;
 mod token;
 pub(crate) mod users;
 

@@ -184,7 +184,7 @@ impl User {
     }
 
     /// What this person signs in with, in one spelling.
-    pub(super) fn identifiers(&self) -> impl Iterator<Item = String> {
+    pub(crate) fn identifiers(&self) -> impl Iterator<Item = String> {
         [
             Some(&self.email),
             self.username.as_ref(),

@@ -237,7 +237,8 @@ async fn prompt_login_max_age_and_another_connection_ask_again() {
     };
     let tokens = exchange(&tenant, &code, &[]).await.json();
     let id = verified(&tenant, &text(&tokens, "id_token")).await.claims;
-    assert_eq!(id["auth_time"], id["iat"]);
+    let passed = id["iat"].as_i64().unwrap() - id["auth_time"].as_i64().unwrap();
+    assert!((0..=1).contains(&passed), "{id}");
 }
 
 #[tokio::test]

@@ -18,7 +18,7 @@ pub(crate) use self::update::update;
 use super::{Call, Problem};
 
 /// The `user_id` of the path, which has a provider in front of a `|`.
-pub(super) fn path_id<'a>(call: &'a Call<'_>) -> Result<&'a str, Problem> {
+pub(in crate::management) fn path_id<'a>(call: &'a Call<'_>) -> Result<&'a str, Problem> {
     let id = call.request.id.as_str();
     match id.split_once('|') {
         Some((provider, rest)) if !provider.is_empty() && !rest.is_empty() => Ok(id),
