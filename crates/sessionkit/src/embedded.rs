@@ -49,6 +49,11 @@ pub struct EmbeddedOptions {
     /// Longest wait for the disk; then the caller gets an error, and the write may still happen. 10 s by
     /// default.
     pub write_timeout: Duration,
+    /// Check every page of the file when it is opened, not only after a crash. Without it, a session
+    /// that was damaged or is missing is found all the same, since each is opened and all are counted;
+    /// what remains is damage to the file's own book-keeping. Takes about as long again as reading the
+    /// sessions. Off by default.
+    pub check_pages: bool,
     /// How often notes of use are written and expired rows removed. 5 s by default.
     pub housekeeping: Duration,
 }
@@ -62,6 +67,7 @@ impl EmbeddedOptions {
             clock: Arc::new(SystemClock),
             queue: 16_384,
             write_timeout: Duration::from_secs(10),
+            check_pages: false,
             housekeeping: Duration::from_secs(5),
         }
     }
@@ -103,7 +109,7 @@ impl EmbeddedStore {
     /// # Errors
     /// [`EmbeddedError`]. The file is left as it was.
     pub fn open(path: &Path, options: EmbeddedOptions) -> Result<Self, EmbeddedError> {
-        Self::open_with(Opener::new(path), options)
+        Self::open_with(Opener::new(path, options.check_pages), options)
     }
 
     fn open_with(opener: Opener, options: EmbeddedOptions) -> Result<Self, EmbeddedError> {

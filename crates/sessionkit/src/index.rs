@@ -240,21 +240,32 @@ impl Index {
         (Swap::Stored(Arc::clone(next)), change)
     }
 
-    /// Takes many sessions in at once; none of them may be there already.
+    /// The first half of start-up: credentials, from any number of threads.
+    #[cfg(feature = "embedded")]
+    pub(crate) fn fill_credentials(&self, session: &Arc<Session>) {
+        self.insert(session);
+        if !session.previous().is_empty() {
+            let mut aliases = self.aliases.write().unwrap_or_else(PoisonError::into_inner);
+            for previous in session.previous() {
+                aliases.insert(previous.credential, session.credential());
+            }
+        }
+    }
+
+    /// Puts sessions in the order that [`Self::fill`] wants them in.
+    #[cfg(feature = "embedded")]
+    pub(crate) fn sort(sessions: &mut [Arc<Session>]) {
+        sessions
+            .sort_by(|one, other| (one.subject(), one.id()).cmp(&(other.subject(), other.id())));
+    }
+
+    /// The second half: all sessions, in sorted runs. They are merged, and the tree is built in one pass.
     #[cfg(feature = "embedded")]
     pub(crate) fn fill(&self, sessions: Vec<Arc<Session>>) {
         let mut writer = self.writer();
         for session in &sessions {
-            self.insert(session);
             writer.link_provider_session(session);
-            if !session.previous().is_empty() {
-                let mut aliases = self.aliases.write().unwrap_or_else(PoisonError::into_inner);
-                for previous in session.previous() {
-                    aliases.insert(previous.credential, session.credential());
-                }
-            }
         }
-        // Sorted first, the tree is built in one pass.
         writer.by_subject = sessions.into_iter().map(BySubject).collect();
     }
 }

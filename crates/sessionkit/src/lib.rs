@@ -15,6 +15,8 @@ mod one_time_table;
 mod packed;
 pub mod record_store;
 mod record_table;
+#[cfg(feature = "redis")]
+pub mod redis;
 pub mod refresh;
 #[cfg(any(feature = "embedded", feature = "redis"))]
 pub mod seal;
@@ -34,6 +36,8 @@ pub use lifetime::Lifetimes;
 pub use memory_store::MemoryStore;
 pub use one_time::OneTimeStore;
 pub use record_store::{RecordStore, RecordSwap, StoredRecord};
+#[cfg(feature = "redis")]
+pub use redis::{RedisMode, RedisSettings, RedisSettingsError, RedisStore, RedisTls};
 pub use refresh::{RefreshFailure, Refreshed, Refresher};
 #[cfg(any(feature = "embedded", feature = "redis"))]
 pub use seal::EncryptionKeys;

@@ -472,6 +472,23 @@ impl Session {
         self.last_seen_at.fetch_max(seconds, Ordering::Relaxed);
     }
 
+    /// The instant from which it is over even if it is used all the time.
+    #[cfg(feature = "redis")]
+    pub(crate) fn ends_at_latest(&self) -> Timestamp {
+        let end = self.ends_at.timestamp();
+        if self.has_refresh_token() {
+            end
+        } else {
+            end.min(self.access_expires_at)
+        }
+    }
+
+    /// The idle limit; zero means none.
+    #[cfg(feature = "redis")]
+    pub(crate) fn idle_seconds(&self) -> u32 {
+        self.idle_seconds
+    }
+
     /// The latest use, in seconds since the epoch.
     #[cfg(any(feature = "embedded", feature = "redis"))]
     pub(crate) fn last_seen_seconds(&self) -> u32 {

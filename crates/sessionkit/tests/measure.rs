@@ -16,6 +16,7 @@ use sessionkit::testing::{TestClock, conformance};
 use sessionkit::{EmbeddedStore, EncryptionKeys, SessionId, SessionStore as _, Timestamp};
 
 const NOW: Timestamp = Timestamp::from_unix_millis(1_790_000_000_000);
+/// How many, unless `SESSIONKIT_MANY` says otherwise.
 const MANY: u64 = 1_000_000;
 /// Tokens and claims of one session.
 const CONTENT: usize = 600;
@@ -49,6 +50,7 @@ fn open(path: &std::path::Path) -> EmbeddedStore {
 #[test]
 #[ignore = "takes minutes, and prints figures instead of judging"]
 fn a_million_sessions() {
+    let many = std::env::var("SESSIONKIT_MANY").map_or(MANY, |many| many.parse().unwrap());
     let folder = tempfile::tempdir_in(std::env::current_dir().unwrap()).unwrap();
     let path = folder.path().join("sessions.redb");
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -60,7 +62,7 @@ fn a_million_sessions() {
         (1, 500),
         (32, 20_000),
         (256, 100_000),
-        (1024, MANY - 120_500),
+        (1024, many - 120_500),
     ] {
         let before = store.status();
         let offset = before.sessions as u64;

@@ -32,19 +32,16 @@ impl std::fmt::Debug for Opener {
 }
 
 /// A builder as every opening takes it.
-///
-/// The check reads the whole file, which is read anyway. Without it, pages that were changed outside
-/// would be trusted.
-pub(super) fn builder() -> Builder {
+pub(super) fn builder(check: bool) -> Builder {
     let mut builder = Builder::new();
     builder.set_cache_size(PAGE_CACHE);
-    builder.set_check_integrity_on_open(true);
+    builder.set_check_integrity_on_open(check);
     builder
 }
 
 impl Opener {
-    pub(super) fn new(path: &Path) -> Self {
-        Self::with(path, |path| builder().open(path))
+    pub(super) fn new(path: &Path, check: bool) -> Self {
+        Self::with(path, move |path| builder(check).open(path))
     }
 
     pub(super) fn with(

@@ -4,13 +4,16 @@ use std::ops::Bound;
 use std::sync::Arc;
 use std::thread;
 
-use redb::{Database, ReadTransaction, ReadableDatabase as _, ReadableTable as _};
+use redb::{
+    Database, ReadTransaction, ReadableDatabase as _, ReadableTable as _,
+    ReadableTableMetadata as _,
+};
 
 use super::error::{EmbeddedError, RowError};
 use super::file::Opener;
 use super::rows;
 use super::tables::Tables;
-use crate::index::LeaseRecord;
+use crate::index::{Index, LeaseRecord};
 use crate::seal::{KeyCounts, Kind};
 use crate::{Credential, Fence, Session, SessionId, StoredRecord, Timestamp};
 
@@ -103,6 +106,14 @@ fn load_sessions(
         loaded.counts.add(&found.counts);
         loaded.unreadable.add(found.unreadable);
     }
+    // A row that does not open was counted; one that is missing shows here.
+    let transaction = database.begin_read().map_err(|e| opener.storage(e))?;
+    let table = transaction.open_table(rows::SESSIONS);
+    let rows = table.map_err(|e| opener.storage(e))?.len();
+    let rows = rows.map_err(|e| opener.storage(e))?;
+    if rows != (sessions.len() + loaded.unreadable.count) as u64 {
+        return Err(opener.damaged("rows are missing"));
+    }
     tables.index.fill(sessions);
     Ok(())
 }
@@ -148,8 +159,12 @@ fn load_range(
                 Err(error) => found.unreadable.note(error),
             }
         }
-        sessions.push(Arc::new(session));
+        let session = Arc::new(session);
+        tables.index.fill_credentials(&session);
+        sessions.push(session);
     }
+    // Here, since all cores are at it.
+    Index::sort(&mut sessions);
     Ok((sessions, found))
 }
 

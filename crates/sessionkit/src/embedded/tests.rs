@@ -199,6 +199,12 @@ async fn a_second_opening_is_refused() {
 
 #[tokio::test]
 async fn a_damaged_file_is_reported_and_left_alone() {
+    for check_pages in [false, true] {
+        damage(check_pages).await;
+    }
+}
+
+async fn damage(check_pages: bool) {
     let home = Home::new();
     {
         let store = home.open();
@@ -221,7 +227,11 @@ async fn a_damaged_file_is_reported_and_left_alone() {
     let mut refused = 0;
     for content in bad {
         fs::write(&home.path, &content).unwrap();
-        match EmbeddedStore::open(&home.path, options(b"a")) {
+        let options = EmbeddedOptions {
+            check_pages,
+            ..options(b"a")
+        };
+        match EmbeddedStore::open(&home.path, options) {
             Ok(store) => assert_eq!(store.status().sessions, 200),
             Err(error) => {
                 refused += 1;
@@ -371,7 +381,7 @@ fn faulty(path: &Path, full: &Arc<AtomicBool>) -> Opener {
             file: FileBackend::new(file)?,
             full: Arc::clone(&full),
         };
-        file::builder().create_with_backend(backend)
+        file::builder(false).create_with_backend(backend)
     })
 }
 

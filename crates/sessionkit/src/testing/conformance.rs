@@ -114,7 +114,8 @@ fn sign_in(
 }
 
 /// The next state of a session, under another credential.
-fn moved(session: &Session, value: &[u8], now: Timestamp) -> Session {
+#[must_use]
+pub fn moved(session: &Session, value: &[u8], now: Timestamp) -> Session {
     session.with_credential(Credential::of(value), [7; 32], &Lifetimes::default(), now)
 }
 

@@ -1,0 +1,261 @@
+//! Starts and stops real servers.
+
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+pub struct Server {
+    pub port: u16,
+    pub folder: tempfile::TempDir,
+    arguments: Vec<String>,
+    tls: bool,
+    child: Child,
+}
+
+fn spawn(arguments: &[String], folder: &std::path::Path) -> Child {
+    Command::new("redis-server")
+        .args(arguments)
+        .current_dir(folder)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("redis-server must be installed for this test")
+}
+
+impl Server {
+    pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    pub fn start_with(more: &[&str]) -> Self {
+        let port = free_port();
+        let mut arguments = vec!["--port".to_owned(), port.to_string()];
+        arguments.extend(["--save", ""].map(str::to_owned));
+        arguments.extend(more.iter().map(|argument| (*argument).to_owned()));
+        Self::run(port, arguments, tempfile::tempdir().unwrap(), false)
+    }
+
+    /// One that asks for certificates, with those it needs in its folder.
+    pub fn start_tls() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut ca = rcgen::CertificateParams::new(Vec::new()).unwrap();
+        ca.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let ca_key = rcgen::KeyPair::generate().unwrap();
+        let ca_cert = ca.self_signed(&ca_key).unwrap();
+        let issuer = rcgen::Issuer::new(ca, ca_key);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let names = vec!["localhost".to_owned()];
+        let params = rcgen::CertificateParams::new(names).unwrap();
+        let cert = params.signed_by(&key, &issuer).unwrap();
+        let write = |name: &str, text: String| std::fs::write(folder.path().join(name), text);
+        write("ca.pem", ca_cert.pem()).unwrap();
+        write("cert.pem", cert.pem()).unwrap();
+        write("key.pem", key.serialize_pem()).unwrap();
+        let port = free_port();
+        let arguments = [
+            "--port",
+            "0",
+            "--tls-port",
+            &port.to_string(),
+            "--save",
+            "",
+            "--tls-ca-cert-file",
+            "ca.pem",
+            "--tls-cert-file",
+            "cert.pem",
+            "--tls-key-file",
+            "key.pem",
+        ];
+        let arguments = arguments.map(str::to_owned).to_vec();
+        Self::run(port, arguments, folder, true)
+    }
+
+    fn run(port: u16, arguments: Vec<String>, folder: tempfile::TempDir, tls: bool) -> Self {
+        let child = spawn(&arguments, folder.path());
+        let server = Self {
+            port,
+            folder,
+            arguments,
+            tls,
+            child,
+        };
+        server.wait();
+        server
+    }
+
+    fn wait(&self) {
+        let start = Instant::now();
+        loop {
+            // One with a password is up, too.
+            let answer = self.cli(&["PING"]);
+            if answer.contains("PONG") || answer.contains("NOAUTH") {
+                return;
+            }
+            assert!(start.elapsed() < Duration::from_secs(10), "{answer}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    pub fn pem(&self, name: &str) -> Vec<u8> {
+        std::fs::read(self.folder.path().join(name)).unwrap()
+    }
+
+    pub fn cli(&self, command: &[&str]) -> String {
+        self.command(&[], command)
+    }
+
+    pub fn cli_with(&self, password: &str, command: &[&str]) -> String {
+        self.command(&["--no-auth-warning", "-a", password], command)
+    }
+
+    fn command(&self, options: &[&str], command: &[&str]) -> String {
+        let mut cli = Command::new("redis-cli");
+        cli.args(["-p", &self.port.to_string()]).args(options);
+        if self.tls {
+            cli.args([
+                "-h",
+                "localhost",
+                "--tls",
+                "--cacert",
+                "ca.pem",
+                "--cert",
+                "cert.pem",
+            ]);
+            cli.args(["--key", "key.pem"]);
+        }
+        let output = cli
+            .args(command)
+            .current_dir(self.folder.path())
+            .output()
+            .unwrap();
+        let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
+        text.push_str(&String::from_utf8_lossy(&output.stderr));
+        text
+    }
+
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    pub fn restart(&mut self) {
+        self.child = spawn(&self.arguments, self.folder.path());
+        self.wait();
+    }
+
+    fn signal(&self, signal: &str) {
+        let id = self.child.id().to_string();
+        assert!(
+            Command::new("kill")
+                .args([signal, &id])
+                .status()
+                .unwrap()
+                .success()
+        );
+    }
+
+    pub fn pause(&self) {
+        self.signal("-STOP");
+    }
+
+    pub fn resume(&self) {
+        self.signal("-CONT");
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// A primary, a replica and a sentinel.
+pub struct Sentinel {
+    pub port: u16,
+    primary: std::sync::Mutex<Server>,
+    replica: Server,
+    sentinel: Server,
+}
+
+impl Sentinel {
+    pub fn start() -> Self {
+        let primary = Server::start();
+        let replica = Server::start_with(&["--replicaof", "127.0.0.1", &primary.port.to_string()]);
+        let folder = tempfile::tempdir().unwrap();
+        let port = free_port();
+        let text = format!(
+            "port {port}\nsentinel monitor main 127.0.0.1 {} 1\n\
+             sentinel down-after-milliseconds main 500\nsentinel failover-timeout main 3000\n",
+            primary.port
+        );
+        std::fs::write(folder.path().join("sentinel.conf"), text).unwrap();
+        let arguments = vec!["sentinel.conf".to_owned(), "--sentinel".to_owned()];
+        let sentinel = Server::run(port, arguments, folder, false);
+        Self {
+            port,
+            primary: primary.into(),
+            replica,
+            sentinel,
+        }
+    }
+
+    /// Until the replica has all, and the sentinel knows it.
+    pub fn wait_for_replica(&self) {
+        let start = Instant::now();
+        loop {
+            let up = self
+                .replica
+                .cli(&["INFO", "replication"])
+                .contains("master_link_status:up");
+            let known = self.sentinel.cli(&["SENTINEL", "REPLICAS", "main"]);
+            if up && known.contains(&self.replica.port.to_string()) {
+                break;
+            }
+            assert!(start.elapsed() < Duration::from_secs(30), "{known}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let waited = self.primary.lock().unwrap().cli(&["WAIT", "1", "5000"]);
+        assert_eq!(waited.trim(), "1");
+    }
+
+    pub fn kill_primary(&self) {
+        self.primary.lock().unwrap().kill();
+    }
+}
+
+/// Three primaries.
+pub struct Cluster(Vec<Server>);
+
+impl Cluster {
+    pub fn start() -> Self {
+        let start = || Server::start_with(&["--cluster-enabled", "yes"]);
+        let servers = vec![start(), start(), start()];
+        let nodes: Vec<String> = servers
+            .iter()
+            .map(|s| format!("127.0.0.1:{}", s.port))
+            .collect();
+        let mut create = vec!["--cluster", "create"];
+        create.extend(nodes.iter().map(String::as_str));
+        create.push("--cluster-yes");
+        servers[0].cli(&create);
+        let begun = Instant::now();
+        while !servers
+            .iter()
+            .all(|s| s.cli(&["CLUSTER", "INFO"]).contains("cluster_state:ok"))
+        {
+            assert!(begun.elapsed() < Duration::from_secs(20));
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Self(servers)
+    }
+
+    pub fn port(&self) -> u16 {
+        self.0[0].port
+    }
+}
