@@ -379,6 +379,7 @@ async fn threat_42_a_moved_value_is_refused() {
     }
     assert!(refused >= 1);
     until_it_works(&store).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
     assert!(store.status().connections > before && store.status().mismatches > 0);
 }
 

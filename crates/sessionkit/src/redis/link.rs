@@ -50,12 +50,33 @@ impl Wire {
     }
 }
 
-pub(super) struct Link {
-    pub(super) settings: RedisSettings,
-    pub(super) cache: Arc<NearCache>,
+/// The connection, as all see it.
+struct Health {
     state: watch::Sender<State>,
     /// The generation that is known to be of no use.
     broken: watch::Sender<u64>,
+}
+
+impl Health {
+    /// Says that a connection is of no use: from now on everybody waits for the next.
+    fn give_up(&self, generation: u64) {
+        self.state.send_if_modified(|state| {
+            let same = matches!(state, State::Up(current, _) if *current == generation);
+            if same {
+                *state = State::Down("the connection to Redis broke".into());
+            }
+            same
+        });
+        self.broken.send_if_modified(|broken| {
+            std::mem::replace(broken, generation.max(*broken)) < generation
+        });
+    }
+}
+
+pub(super) struct Link {
+    pub(super) settings: RedisSettings,
+    pub(super) cache: Arc<NearCache>,
+    health: Arc<Health>,
     permits: Semaphore,
     numbers: AtomicU64,
     pub(super) connections: AtomicU64,
@@ -76,8 +97,10 @@ impl Link {
             permits: Semaphore::new(settings.in_flight),
             settings,
             cache,
-            state: watch::Sender::new(State::Down("not connected yet".into())),
-            broken: watch::Sender::new(0),
+            health: Arc::new(Health {
+                state: watch::Sender::new(State::Down("not connected to Redis yet".into())),
+                broken: watch::Sender::new(0),
+            }),
             numbers: AtomicU64::new(0),
             connections: AtomicU64::new(0),
             mismatches: AtomicU64::new(0),
@@ -90,37 +113,30 @@ impl Link {
 
     /// Waits for a connection, not for long.
     pub(super) async fn wire(&self) -> Result<(u64, Wire), Trouble> {
-        if let State::Up(generation, wire) = &*self.state.borrow() {
+        if let State::Up(generation, wire) = &*self.health.state.borrow() {
             return Ok((*generation, wire.clone()));
         }
-        let mut states = self.state.subscribe();
+        let mut states = self.health.state.subscribe();
         let up = states.wait_for(|state| matches!(state, State::Up(..)));
         match tokio::time::timeout(self.settings.response_timeout, up).await {
             Ok(Ok(state)) => match &*state {
                 State::Up(generation, wire) => Ok((*generation, wire.clone())),
                 State::Down(why) => Err(Trouble::new(why, false)),
             },
-            _ => match &*self.state.borrow() {
+            _ => match &*self.health.state.borrow() {
                 State::Down(why) => Err(Trouble::new(why, false)),
                 State::Up(..) => Err(Trouble::new("Redis does not answer in time", false)),
             },
         }
     }
 
-    /// Says that a connection is of no use.
-    pub(super) fn give_up(&self, generation: u64) {
-        self.broken.send_if_modified(|broken| {
-            std::mem::replace(broken, generation.max(*broken)) < generation
-        });
-    }
-
     /// Throws away the connection in use.
     pub(super) fn give_up_now(&self) {
-        let generation = match &*self.state.borrow() {
+        let generation = match &*self.health.state.borrow() {
             State::Up(generation, _) => *generation,
             State::Down(_) => return,
         };
-        self.give_up(generation);
+        self.health.give_up(generation);
     }
 
     /// Runs a script and returns what it answers.
@@ -184,7 +200,7 @@ impl Link {
             Err(error) => Trouble::of(&error),
         };
         if trouble.reconnect {
-            self.give_up(generation);
+            self.health.give_up(generation);
         }
         Err(trouble)
     }
@@ -208,18 +224,22 @@ impl Link {
                     tracing::info!(generation, "connected to Redis");
                     pause = FIRST_PAUSE;
                     self.connections.fetch_add(1, Ordering::Relaxed);
-                    self.state.send_replace(State::Up(generation, wire.clone()));
+                    self.health
+                        .state
+                        .send_replace(State::Up(generation, wire.clone()));
                     let why = self.watch(generation, wire).await;
                     self.cache.switch_off(generation);
                     tracing::warn!(generation, why, "the connection to Redis is given up");
-                    self.state.send_replace(State::Down(why.into()));
+                    self.health.state.send_replace(State::Down(why.into()));
                 }
                 Err(trouble) => {
                     self.cache.switch_off(generation);
                     if pause == FIRST_PAUSE {
                         tracing::warn!(why = trouble.text, "no connection to Redis; trying on");
                     }
-                    self.state.send_replace(State::Down(trouble.text.into()));
+                    self.health
+                        .state
+                        .send_replace(State::Down(trouble.text.into()));
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(LAST_PAUSE);
                 }
@@ -229,7 +249,7 @@ impl Link {
 
     /// Waits until the connection is of no more use, and says why.
     async fn watch(&self, generation: u64, mut wire: Wire) -> &'static str {
-        let mut broken = self.broken.subscribe();
+        let mut broken = self.health.broken.subscribe();
         let mut pulse = tokio::time::interval(PULSE);
         pulse.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -297,11 +317,14 @@ impl Link {
     }
 
     async fn connect_to(&self, host: &str, port: u16, generation: u64) -> Result<Wire, Trouble> {
-        let cache = Arc::clone(&self.cache);
+        let (cache, health) = (Arc::clone(&self.cache), Arc::clone(&self.health));
         let config = self.config().set_push_sender(move |push: PushInfo| {
             match push.kind {
                 PushKind::Invalidate => cache.invalidate(generation, &push.data),
-                PushKind::Disconnection => cache.switch_off(generation),
+                PushKind::Disconnection => {
+                    cache.switch_off(generation);
+                    health.give_up(generation);
+                }
                 _ => {}
             }
             Ok::<(), std::convert::Infallible>(())
@@ -312,11 +335,12 @@ impl Link {
             .get_multiplexed_async_connection_with_config(&config)
             .await
             .map_err(judge)?;
-        let role: Value = redis::cmd("ROLE")
+        // Any user may ask this, even one that may not ask ROLE.
+        let hello: Value = redis::cmd("HELLO")
             .query_async(&mut connection)
             .await
             .map_err(judge)?;
-        if !is_primary(&role) {
+        if !is_primary(&hello) {
             return Err(Trouble::new("Redis is a replica", true));
         }
         // A server that loads its data has a role, and no answers yet.
@@ -386,13 +410,17 @@ impl Link {
     }
 }
 
-fn is_primary(role: &Value) -> bool {
-    let Value::Array(parts) = role else {
-        return false;
+/// Does the server's greeting say so?
+fn is_primary(hello: &Value) -> bool {
+    let text = |value: &Value, wanted: &str| match value {
+        Value::BulkString(found) => found == wanted.as_bytes(),
+        Value::SimpleString(found) => found == wanted,
+        _ => false,
     };
-    match parts.first() {
-        Some(Value::BulkString(role)) => role == b"master",
-        Some(Value::SimpleString(role)) => role == "master",
+    match hello {
+        Value::Map(pairs) => pairs
+            .iter()
+            .any(|(name, value)| text(name, "role") && text(value, "master")),
         _ => false,
     }
 }

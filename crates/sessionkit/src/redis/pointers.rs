@@ -39,7 +39,10 @@ impl RedisStore {
     ) -> Result<Option<(Pointer, Option<Vec<u8>>)>, StoreError> {
         let key = self.keys.pointer(credential);
         let prefix = self.keys.prefix().as_bytes();
-        let (pointer, mut value) = if self.link.is_cluster() {
+        // Together where one server has both; but older servers remember only keys that a script was
+        // given by name, and the near cache must hear of changes to the session.
+        let apart = self.link.is_cluster() || self.link.cache.is_wanted();
+        let (pointer, mut value) = if apart {
             (bytes(self.run(&scripts::GET, &[&key], &[]).await?, 0), None)
         } else {
             let mut answer = self.run(&scripts::LOAD, &[&key], &[prefix]).await?;
@@ -50,7 +53,7 @@ impl RedisStore {
             return Ok(None);
         };
         let pointer = Pointer::read(&pointer, credential).map_err(|e| self.refused(e))?;
-        if self.link.is_cluster() {
+        if apart {
             value = self.get(&self.keys.session(&pointer.record)).await?;
         }
         Ok(Some((pointer, value)))

@@ -44,6 +44,9 @@ impl Server {
     pub fn start_tls() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut ca = rcgen::CertificateParams::new(Vec::new()).unwrap();
+        // Two certificates of one name are told apart by nobody.
+        ca.distinguished_name
+            .push(rcgen::DnType::CommonName, "authority");
         ca.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
         let ca_key = rcgen::KeyPair::generate().unwrap();
         let ca_cert = ca.self_signed(&ca_key).unwrap();
