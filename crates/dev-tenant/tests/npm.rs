@@ -1,5 +1,6 @@
 //! Proof that the tenant is Auth0-shaped: npm's `auth0`, `openid-client` and `jose` run
-//! against it. Needs `node` (20 or newer) and `npm`.
+//! against it, and Auth0's own contract of the Management API is checked if it is there.
+//! Needs `node` (20.19 or newer) and `npm`.
 
 #![expect(
     clippy::unwrap_used,
@@ -7,28 +8,20 @@
     reason = "helpers of tests fail by panicking"
 )]
 
-use std::path::Path;
-use std::process::{Command, Output};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use dev_tenant::{DevTenant, Seed, TenantSettings};
 
+/// The variable that names Auth0's OpenAPI document of the Management API.
+const CONTRACT: &str = "AUTH0_MANAGEMENT_OPENAPI";
+
 #[test]
 fn npm_clients_cannot_tell_it_from_auth0() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/npm");
-    if !folder.join("node_modules").is_dir() {
-        let output = run(Command::new("npm").arg("ci").current_dir(&folder));
-        assert!(
-            output.status.success(),
-            "npm ci failed in tests/npm:\n{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-    }
-
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .unwrap();
+    let folder = packages();
+    let runtime = runtime();
     let receiver = free_port();
     let (http, https) =
         runtime.block_on(async { (start(false, receiver).await, start(true, receiver).await) });
@@ -46,6 +39,104 @@ fn npm_clients_cannot_tell_it_from_auth0() {
         http.shutdown().await;
         https.shutdown().await;
     });
+    report(&output);
+}
+
+/// A proxy between the SDK and the tenant checks every request and every answer.
+#[test]
+fn both_sides_keep_to_the_contract_of_the_management_api() {
+    let Some(contract) = std::env::var_os(CONTRACT).map(PathBuf::from) else {
+        println!("{CONTRACT} is not set: the contract of the Management API is not checked");
+        return;
+    };
+    let folder = packages();
+    let runtime = runtime();
+    let settings = TenantSettings {
+        domain: Some("tenant.example.org".to_owned()),
+        ..TenantSettings::default()
+    };
+    let tenant = runtime
+        .block_on(DevTenant::start(settings, Seed::example()))
+        .unwrap();
+    let port = free_port();
+    let mut proxy = Proxy(
+        Command::new("node")
+            .arg("node_modules/@stoplight/prism-cli/dist/index.js")
+            .arg("proxy")
+            .arg(&contract)
+            .args([tenant.url(), "--host", "127.0.0.1", "--port"])
+            .arg(port.to_string())
+            .current_dir(&folder)
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap(),
+    );
+    proxy.wait_for(port);
+    let output = run(Command::new("node")
+        .args(["--test", "--test-reporter=spec", "management.test.js"])
+        .current_dir(&folder)
+        .env("CONTRACT_PROXY_URL", format!("http://127.0.0.1:{port}"))
+        .env("TENANT_HTTP_URL", tenant.url())
+        .env("TENANT_HTTPS_URL", tenant.url())
+        .env("TENANT_ISSUER", tenant.issuer())
+        .env("RECEIVER_PORT", "0"));
+    drop(proxy);
+    runtime.block_on(tenant.shutdown());
+    report(&output);
+}
+
+/// A running proxy; it ends with the test.
+struct Proxy(Child);
+
+impl Proxy {
+    fn wait_for(&mut self, port: u16) {
+        let start = Instant::now();
+        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+            let ended = self.0.try_wait().unwrap();
+            assert!(ended.is_none(), "the proxy ended by itself: {ended:?}");
+            assert!(start.elapsed() < Duration::from_secs(20), "no proxy");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        // Fails only when it has ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Where the npm packages are, installed as the lock file says.
+fn packages() -> PathBuf {
+    static INSTALLING: Mutex<()> = Mutex::new(());
+    let _one_at_a_time = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/npm");
+    let made = |path: &str| {
+        let file = std::fs::metadata(folder.join(path)).ok()?;
+        file.modified().ok()
+    };
+    if made("node_modules/.package-lock.json") < made("package-lock.json") {
+        let output = run(Command::new("npm").arg("ci").current_dir(&folder));
+        assert!(
+            output.status.success(),
+            "npm ci failed in tests/npm:\n{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+    folder
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap()
+}
+
+fn report(output: &Output) {
     let report = String::from_utf8_lossy(&output.stdout);
     assert!(
         output.status.success(),
@@ -66,7 +157,7 @@ async fn start(https: bool, receiver: u16) -> DevTenant {
     DevTenant::start(settings, seed).await.unwrap()
 }
 
-/// A port that the receiver in the npm tests will listen on.
+/// A port that somebody else will listen on.
 fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().port()
@@ -75,6 +166,6 @@ fn free_port() -> u16 {
 fn run(command: &mut Command) -> Output {
     let program = command.get_program().to_string_lossy().into_owned();
     command.output().unwrap_or_else(|error| {
-        panic!("{program} could not be run ({error}): this test needs node 20 or newer and npm")
+        panic!("{program} could not be run ({error}): this test needs node 20.19 or newer and npm")
     })
 }

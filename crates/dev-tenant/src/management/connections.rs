@@ -107,7 +107,7 @@ pub(crate) fn list(call: &Call<'_>) -> Result<Response, Problem> {
         body
     } else if totals {
         json!({
-            "start": start, "limit": size, "length": connections.len(), "total": found.len(),
+            "start": start, "limit": size, "total": found.len(),
             "connections": connections,
         })
     } else {

@@ -56,7 +56,7 @@ async fn connections_are_found_by_name_and_id() {
         .await
         .json();
     assert_eq!(
-        (&totals["total"], &totals["start"], &totals["length"]),
+        (&totals["total"], &totals["start"], &totals["limit"]),
         (&json!(3), &json!(1), &json!(1))
     );
     let first = api.get("/connections?take=2").await.json();

@@ -1,9 +1,9 @@
-// Auth0's own SDK (its AuthenticationClient), which builds https:// URLs only.
+// Auth0's own SDK (its AuthenticationClient, which its newest version calls legacy), which builds https:// URLs only.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { AuthApiError, AuthenticationClient, UserInfoClient } from 'auth0';
+import { AuthApiError, AuthenticationClient, UserInfoClient } from 'auth0/legacy';
 
 import { Browser } from './browser.js';
 import { audience, callback, clientId, clientSecret, httpsUrl, inject, mia } from './tenant.js';
