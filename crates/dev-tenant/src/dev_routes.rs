@@ -147,6 +147,27 @@ pub(crate) fn remove_user(tenant: &Tenant, user_id: &str) -> bool {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+struct Searches {
+    queries: Vec<String>,
+}
+
+/// How the tenant reads searches: for each a tree, or what is wrong with it.
+pub(crate) fn parse_searches(_: &Arc<Tenant>, request: &Request) -> Response {
+    match body::<Searches>(request) {
+        Ok(Searches { queries }) => {
+            let read = |q: &String| match crate::search::parse(q) {
+                Ok(tree) => json!({ "tree": tree }),
+                Err(error) => json!({ "error": error.to_string() }),
+            };
+            let answers: Vec<Value> = queries.iter().map(read).collect();
+            json_response(StatusCode::OK, &json!(answers))
+        }
+        Err(refused) => refused.response(),
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Logout {
     user_id: String,
     sid: Option<String>,

@@ -78,6 +78,14 @@ const ROUTES: &[(&str, Methods)] = &[
         &[("GET", managed(&["read:users"], users::by_email))],
     ),
     (
+        "/api/v2/users/{id}/identities",
+        &[("POST", managed(&["update:users"], users::link))],
+    ),
+    (
+        "/api/v2/users/{id}/identities/{provider}/{account}",
+        &[("DELETE", managed(&["update:users"], users::unlink))],
+    ),
+    (
         "/api/v2/users/{id}/sessions",
         &[
             ("GET", managed(&["read:sessions"], sessions::of_user)),
@@ -289,6 +297,10 @@ const ROUTES: &[(&str, Methods)] = &[
             ("PATCH", plain(dev_routes::user)),
             ("DELETE", plain(dev_routes::user)),
         ],
+    ),
+    (
+        "/_dev/search/parse",
+        &[("POST", plain(dev_routes::parse_searches))],
     ),
     (
         "/_dev/backchannel-logout",

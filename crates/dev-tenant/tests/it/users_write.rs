@@ -331,6 +331,43 @@ async fn a_new_password_ends_sessions_and_lifts_a_block() {
 }
 
 #[tokio::test]
+async fn accounts_are_linked_and_taken_apart() {
+    let mut seed = Seed::example();
+    seed.connections.push(Connection {
+        strategy: "google-oauth2".to_owned(),
+        ..Connection::new("google-oauth2")
+    });
+    seed.users.push(SeedUser {
+        user_id: Some("google-oauth2|1234".to_owned()),
+        connection: "google-oauth2".to_owned(),
+        ..SeedUser::new("mia@gmail.example", "")
+    });
+    let tenant = DevTenant::start(TenantSettings::default(), seed)
+        .await
+        .unwrap();
+    let api = Management::of(&tenant).await;
+    let path = format!("{}/identities", user_path(MIA));
+    let second = json!({ "provider": "google-oauth2", "user_id": "1234" });
+    let linked = api.post(&path, &second).await;
+    insta::assert_snapshot!(linked.line(), @r#"201 [{"connection":"Username-Password-Authentication","isSocial":false,"provider":"auth0","user_id":"64b0c0ffee0000000000a001"},{"connection":"google-oauth2","isSocial":true,"profileData":{"email":"mia@gmail.example","email_verified":true,"name":"mia@gmail.example","nickname":"mia"},"provider":"google-oauth2","user_id":"1234"}]"#);
+    assert_eq!(api.post(&path, &second).await.status, 409);
+    let own = json!({ "provider": "auth0", "user_id": "64b0c0ffee0000000000a001" });
+    assert_eq!(api.post(&path, &own).await.status, 400);
+    assert_eq!(api.get("/users/google-oauth2%7C1234").await.status, 404);
+    let found = api.search("identities.connection:\"google-oauth2\"").await;
+    assert_eq!(found, ["mia@example.org"]);
+    let main = format!("{path}/auth0/64b0c0ffee0000000000a001");
+    assert_eq!(api.delete(&main).await.status, 400);
+    let left = api.delete(&format!("{path}/google-oauth2/1234")).await;
+    assert_eq!(
+        (left.status.as_u16(), left.json().as_array().unwrap().len()),
+        (200, 1)
+    );
+    let again = api.get("/users/google-oauth2%7C1234").await.json();
+    assert_eq!(again["email"], "mia@gmail.example");
+}
+
+#[tokio::test]
 async fn a_deletion_takes_sessions_and_refresh_tokens_along() {
     let tenant = tenant().await;
     let api = Management::of(&tenant).await;

@@ -2,6 +2,7 @@
 
 mod attributes;
 mod create;
+mod link;
 mod list;
 mod read;
 mod remove;
@@ -10,6 +11,7 @@ mod update;
 pub(crate) use self::attributes::forbidden_metadata;
 pub(in crate::management) use self::attributes::{other, text};
 pub(crate) use self::create::create;
+pub(crate) use self::link::{link, unlink};
 pub(crate) use self::list::list;
 pub(crate) use self::read::{by_email, by_id};
 pub(crate) use self::remove::remove;
