@@ -5,7 +5,8 @@
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
-    reason = "helpers of tests fail by panicking"
+    clippy::print_stdout,
+    reason = "helpers of tests fail by panicking and print for people"
 )]
 
 use std::path::{Path, PathBuf};
@@ -15,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use dev_tenant::{DevTenant, Seed, TenantSettings};
 
-/// The variable that names Auth0's OpenAPI document of the Management API.
+/// The variable that names the file with Auth0's own contract of the Management API.
 const CONTRACT: &str = "AUTH0_MANAGEMENT_OPENAPI";
 
 #[test]

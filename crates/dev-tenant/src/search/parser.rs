@@ -170,10 +170,14 @@ impl Parser {
                     slop,
                 },
             },
-            Kind::Pattern(pattern) => Query::Wildcard {
-                field: owned,
-                pattern,
-            },
+            Kind::Pattern(pattern) => {
+                // Lucene takes a `~` here and makes nothing of it.
+                self.tilde();
+                Query::Wildcard {
+                    field: owned,
+                    pattern,
+                }
+            }
             Kind::Range(range) => Query::Range {
                 field: owned,
                 from: range.from,

@@ -92,6 +92,7 @@ fn wildcards_ranges_and_the_rest() {
     let text = |text: &str| Piece::Text(text.to_owned());
     reads("name:j*", &wildcard("name", &[text("j"), Piece::Any]));
     reads("name:*", &wildcard("name", &[Piece::Any]));
+    reads("name:*~0.5", &wildcard("name", &[Piece::Any]));
     reads(
         r"name:a\*b*c?",
         &wildcard("name", &[text("a*b"), Piece::Any, text("c"), Piece::One]),
