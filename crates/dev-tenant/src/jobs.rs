@@ -16,7 +16,7 @@ const TIME_LIMIT: Duration = Duration::hours(2);
 /// Job data is gone after this.
 const KEPT: Duration = Duration::hours(24);
 /// Jobs known at once; the oldest goes when there are more.
-const MOST: usize = 1000;
+const MOST: usize = 200;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {

@@ -143,6 +143,14 @@ impl RefreshTokens {
         Ok(family.grant.clone())
     }
 
+    /// When the family of a token was started.
+    pub(crate) fn issued_at(&self, text: &str) -> Option<OffsetDateTime> {
+        let token = self.tokens.get(self.by_text.get(text)?)?;
+        self.families
+            .get(&token.family)
+            .map(|family| family.created_at)
+    }
+
     /// Exchanges a token that [`check`](Self::check) has accepted: with rotation it is
     /// spent and `successor` takes its place.
     pub(crate) fn exchange(&mut self, text: &str, successor: Option<String>, now: OffsetDateTime) {

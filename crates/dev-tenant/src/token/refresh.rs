@@ -18,7 +18,11 @@ pub(super) fn exchange(call: &TokenCall<'_>) -> Result<Response, Refusal> {
             .refresh
             .check(text, &call.client.application.client_id, now)
             .map_err(|_| Refusal::invalid_grant("Unknown or invalid refresh token."))?;
-        let user = state.users.get(&grant.user_id).cloned().ok_or_else(|| {
+        let issued_at = state.refresh.issued_at(text).unwrap_or(now);
+        // Somebody who got the same id later is somebody else.
+        let user = state.users.get(&grant.user_id).cloned();
+        let user = user.filter(|user| user.created_at <= issued_at);
+        let user = user.ok_or_else(|| {
             Refusal::invalid_grant(
                 "The refresh_token was generated for a user who doesn't exist anymore.",
             )

@@ -385,6 +385,14 @@ async fn a_deletion_takes_sessions_and_refresh_tokens_along() {
     assert_eq!(browser.authorize(&[]).await.location().path(), "/u/login");
     let dead = refresh(&tenant, &refresh_token).await;
     assert!(dead.text.contains("exist anymore"), "{}", dead.text);
+    let same_id = json!({
+        "connection": DATABASE, "email": "new@example.org", "password": "Correct-Horse-7",
+        "user_id": "64b0c0ffee0000000000a001",
+    });
+    assert_eq!(api.post("/users", &same_id).await.status, 201);
+    let dead = refresh(&tenant, &refresh_token).await;
+    assert!(dead.text.contains("exist anymore"), "{}", dead.text);
+    api.delete(&user_path(MIA)).await;
     for path in ["/users", "/users/"] {
         assert_eq!(api.delete(path).await.status, 405);
     }
