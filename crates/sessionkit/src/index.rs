@@ -180,13 +180,16 @@ impl Index {
         }
     }
 
-    /// Is the credential free for a session with this id? An expired session that holds it is to go.
-    fn room(&self, credential: &Credential, id: SessionId, now: Timestamp) -> Option<Change> {
+    /// Is its credential free for this session? An expired session that holds it is to go.
+    fn room(&self, session: &Session, now: Timestamp) -> Option<Change> {
+        let credential = &session.credential();
         let holder = self
             .current(credential)
             .or_else(|| self.find(credential, now));
         match holder {
-            Some(other) if other.id() == id => Some(Change::default()),
+            Some(other) if (other.id(), other.subject()) == (session.id(), session.subject()) => {
+                Some(Change::default())
+            }
             Some(other) if other.is_live(now) => None,
             Some(expired) => Some(Change {
                 removed: vec![expired],
@@ -206,7 +209,7 @@ impl Index {
         if writer.stored(session.subject(), session.id()).is_some() {
             return (Created::IdTaken, Change::default());
         }
-        let Some(mut change) = self.room(&session.credential(), session.id(), now) else {
+        let Some(mut change) = self.room(session, now) else {
             return (Created::CredentialTaken, Change::default());
         };
         change.put = Some((Arc::clone(session), None));
@@ -233,7 +236,7 @@ impl Index {
         if stored.version() != version {
             return refused(Swap::Conflict(stored));
         }
-        let Some(mut change) = self.room(&next.credential(), stored.id(), now) else {
+        let Some(mut change) = self.room(next, now) else {
             return refused(Swap::CredentialTaken);
         };
         change.put = Some((Arc::clone(next), Some(stored)));
@@ -355,11 +358,11 @@ impl Writer {
     /// A page of live sessions in order.
     pub(crate) fn page(
         &self,
-        after: Option<(String, SessionId)>,
+        after: Option<&(String, SessionId)>,
         limit: usize,
         now: Timestamp,
     ) -> Vec<Arc<Session>> {
-        let start = after.as_ref().map(|(subject, id)| (subject.as_str(), *id));
+        let start = after.map(|(subject, id)| (subject.as_str(), *id));
         self.after(start)
             .filter(|session| session.is_live(now))
             .take(limit)

@@ -184,7 +184,7 @@ impl SessionStore for MemoryStore {
         limit: usize,
         now: Timestamp,
     ) -> Result<Vec<Arc<Session>>, StoreError> {
-        Ok(self.index.writer().page(after, limit, now))
+        Ok(self.index.writer().page(after.as_ref(), limit, now))
     }
 
     async fn active_subjects(

@@ -2,7 +2,6 @@
 
 #![expect(
     clippy::unwrap_used,
-    clippy::panic,
     clippy::print_stdout,
     reason = "a test fails by panicking, and the child speaks over its standard output"
 )]
@@ -71,7 +70,7 @@ async fn live(store: &EmbeddedStore, number: u64) {
         panic!("held")
     };
     say(&format!("leased {number} {}", fence.0));
-    if number % 3 == 0 {
+    if number.is_multiple_of(3) {
         let next = conformance::refreshed(&first, &format!("fresh {number}"), NOW);
         say(&format!("refreshing {number}"));
         let swap = store.compare_and_swap(&first, next, Some(fence), NOW).await;
@@ -82,7 +81,7 @@ async fn live(store: &EmbeddedStore, number: u64) {
     let day = NOW.after(Duration::from_hours(24));
     assert!(store.claim(jti, day, NOW).await.unwrap());
     say(&format!("claimed {number}"));
-    if number % 2 == 0 {
+    if number.is_multiple_of(2) {
         say(&format!("ending {number}"));
         let ended = store.end(&subject(number), id(number), NOW).await;
         assert!(ended.unwrap().is_some());

@@ -384,6 +384,121 @@ async fn threat_42_a_moved_value_is_refused() {
 }
 
 #[tokio::test]
+async fn threat_16_an_expired_value_that_is_put_back_is_refused() {
+    let server = Server::start();
+    let store = connect(settings(server.port)).await;
+    let (key, end) = (Credential::of(b"state"), NOW.after(Duration::from_secs(60)));
+    store
+        .put(key, Bytes::from_static(b"x"), end, NOW)
+        .await
+        .unwrap();
+    store.create(numbered(1), NOW).await.unwrap();
+    for name in server.cli(&["KEYS", "sessions:s1:*"]).lines() {
+        server.cli(&["PERSIST", name]);
+    }
+    assert!(store.take(key, end).await.unwrap().is_none());
+    let over = numbered(1).expires_at();
+    let found = store.load(&numbered(1).credential(), over).await.unwrap();
+    assert!(found.is_none());
+}
+
+#[tokio::test]
+async fn threat_26_the_near_cache_judges_each_check_anew() {
+    let server = Server::start();
+    let store = connect(settings(server.port)).await;
+    let first = numbered(1);
+    store.create(numbered(1), NOW).await.unwrap();
+    let next = conformance::moved(&first, b"next", NOW);
+    store
+        .compare_and_swap(&first, next, None, NOW)
+        .await
+        .unwrap();
+    for value in [first.credential(), Credential::of(b"next")] {
+        store.load(&value, NOW).await.unwrap().unwrap();
+        assert!(matches!(store.peek(&value, NOW), Peek::Found(_)));
+    }
+    let grace_over = NOW.after(Duration::from_secs(30));
+    let old = store.peek(&first.credential(), grace_over);
+    assert!(
+        !matches!(old, Peek::Found(_)),
+        "the grace time of the old credential is over"
+    );
+    let new = store.peek(&Credential::of(b"next"), grace_over);
+    assert!(matches!(new, Peek::Found(_)));
+    let day_over = NOW.after(Duration::from_hours(24));
+    let new = store.peek(&Credential::of(b"next"), day_over);
+    assert!(!matches!(new, Peek::Found(_)), "the session is over");
+    assert!(matches!(
+        store.peek(&Credential::of(b"other"), NOW),
+        Peek::Unknown
+    ));
+}
+
+#[tokio::test]
+async fn threat_23_refreshed_claims_reach_every_replica() {
+    let server = Server::start();
+    let (one, two) = (
+        connect(settings(server.port)).await,
+        connect(settings(server.port)).await,
+    );
+    one.create(numbered(1), NOW).await.unwrap();
+    let seen = two
+        .load(&numbered(1).credential(), NOW)
+        .await
+        .unwrap()
+        .unwrap();
+    let next = conformance::refreshed(&seen, "fresh", NOW);
+    one.compare_and_swap(&seen, next, None, NOW).await.unwrap();
+    let start = Instant::now();
+    loop {
+        let credential = seen.credential();
+        let now = match two.peek(&credential, NOW) {
+            Peek::Found(session) => session,
+            _ => two.load(&credential, NOW).await.unwrap().unwrap(),
+        };
+        if now.generation() == 2 {
+            break;
+        }
+        assert!(start.elapsed() < Duration::from_millis(500));
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    println!("the other replica knew after {:?}", start.elapsed());
+}
+
+#[tokio::test]
+async fn a_silent_server_is_given_up_in_time() {
+    let server = Server::start();
+    let mut settings = settings(server.port);
+    settings.in_flight = 100;
+    settings.near_cache = 0;
+    let store = Arc::new(connect(settings).await);
+    store.create(numbered(1), NOW).await.unwrap();
+    server.pause();
+    let start = Instant::now();
+    let tasks: Vec<_> = (0..400)
+        .map(|_| {
+            let store = Arc::clone(&store);
+            tokio::spawn(async move { store.load(&numbered(1).credential(), NOW).await })
+        })
+        .collect();
+    let mut refused = 0;
+    for task in tasks {
+        let error = task.await.unwrap().unwrap_err();
+        refused += usize::from(error.0.to_string().contains("too many"));
+    }
+    // More than may wait are told at once; the others after a time limit, or two where they asked again.
+    assert_eq!(refused, 300);
+    assert!(
+        start.elapsed() < Duration::from_secs(4),
+        "{:?}",
+        start.elapsed()
+    );
+    server.resume();
+    until_it_works(&store).await;
+    assert!(is_there(&store, 1).await);
+}
+
+#[tokio::test]
 async fn what_a_crash_left_behind_is_put_right() {
     let server = Server::start();
     let store = connect(settings(server.port)).await;

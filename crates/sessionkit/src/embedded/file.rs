@@ -17,10 +17,12 @@ const PAGE_CACHE: usize = 64 * 1024 * 1024;
 /// A file with less air in it than this is not compacted.
 const AIR: u64 = 64 * 1024 * 1024;
 
+type Open = Box<dyn Fn(&Path) -> Result<Database, DatabaseError> + Send>;
+
 /// How the file is opened, again after trouble with the disk. Tests put a disk with faults here.
 pub(super) struct Opener {
     pub(super) path: PathBuf,
-    open: Box<dyn Fn(&Path) -> Result<Database, DatabaseError> + Send>,
+    open: Open,
 }
 
 impl std::fmt::Debug for Opener {

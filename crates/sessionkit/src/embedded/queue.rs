@@ -11,13 +11,16 @@ use crate::seal::ResealProgress;
 /// Tells the caller: the outcome if it is durable, an error if not.
 pub(super) type Reply = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 
-/// A write.
+/// Decides against the tables, and adds steps.
+pub(super) type Decide = Box<dyn FnOnce(&Tables, &mut Vec<Step>) -> Reply + Send>;
+
+/// What the thread is asked for.
 pub(super) enum Job {
-    /// Decides against the tables, and adds steps.
+    /// A write.
     Write {
         /// Hashes of all that the decision depends on: two writes that share one never share a commit.
         claims: Vec<u64>,
-        decide: Box<dyn FnOnce(&Tables, &mut Vec<Step>) -> Reply + Send>,
+        decide: Decide,
     },
     /// Seals rows anew.
     Reseal {

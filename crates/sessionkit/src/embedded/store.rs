@@ -243,7 +243,7 @@ impl SessionStore for EmbeddedStore {
         limit: usize,
         now: Timestamp,
     ) -> Outcome<Vec<Arc<Session>>> {
-        Ok(self.tables.index.writer().page(after, limit, now))
+        Ok(self.tables.index.writer().page(after.as_ref(), limit, now))
     }
 
     async fn active_subjects(

@@ -152,6 +152,27 @@ impl RedisStore {
         Ok(int(&answer, 0) == Some(1))
     }
 
+    /// After a write that was refused: the credential may open the stored session all the same, as that
+    /// of the writer who won, or of the session that has the id.
+    pub(super) async fn settle_pointer(
+        &self,
+        credential: &Credential,
+        record: &RecordId,
+        ttl: &str,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let opened = match self.get(&self.keys.session(record)).await? {
+            Some(value) => self.read(record, &value)?.is_opened_by(credential, now),
+            None => false,
+        };
+        if opened {
+            self.confirm_pointer(credential, record, ttl).await?;
+        } else {
+            self.release_pointer(credential, record).await;
+        }
+        Ok(())
+    }
+
     /// Takes pointers to a session away that has ended or was not stored. What is left over does no harm.
     pub(super) async fn release_pointer(&self, credential: &Credential, record: &RecordId) {
         let key = self.keys.pointer(credential);

@@ -230,7 +230,8 @@ impl SessionStore for RedisStore {
             .run(&scripts::CREATE, &[&key, &index], &arguments)
             .await?;
         if !is(&answer, b"S") {
-            self.release_pointer(&credential, &record).await;
+            self.settle_pointer(&credential, &record, &longest, now)
+                .await?;
             return Ok(Created::IdTaken);
         }
         let (confirmed, active) = tokio::join!(
@@ -302,8 +303,11 @@ impl SessionStore for RedisStore {
         }
         match &swap {
             Swap::Stored(_) => {
+                // One who was refused with the same credential may have taken it away.
                 if !self.confirm_pointer(&credential, &record, &longest).await? {
-                    tracing::warn!("a new credential was taken by another session meanwhile");
+                    self.claim_pointer(&credential, &record, &longest, now)
+                        .await?;
+                    self.confirm_pointer(&credential, &record, &longest).await?;
                 }
                 for previous in next.previous() {
                     let until = ttl(previous.valid_until, now);
@@ -316,9 +320,10 @@ impl SessionStore for RedisStore {
                 );
                 active.and(provider)?;
             }
-            // Whoever won may have moved to the same credential.
-            Swap::Conflict(stored) if stored.is_opened_by(&credential, now) => {}
-            _ => self.release_pointer(&credential, &record).await,
+            _ => {
+                self.settle_pointer(&credential, &record, &longest, now)
+                    .await?;
+            }
         }
         Ok(swap)
     }

@@ -60,6 +60,19 @@ pub fn session(subject: &str, id: u8, value: &[u8], now: Timestamp) -> Session {
     session_of(subject, id, value, None, &Lifetimes::default(), now)
 }
 
+/// A session for tests that belongs to a session of the identity provider's.
+#[must_use]
+pub fn with_provider(
+    subject: &str,
+    id: u8,
+    value: &[u8],
+    identity_provider_session: &str,
+    now: Timestamp,
+) -> Session {
+    let (name, limits) = (Some(identity_provider_session), Lifetimes::default());
+    session_of(subject, id, value, name, &limits, now)
+}
+
 /// One of many sessions, opened by the decimal digits of its number.
 #[must_use]
 pub fn numbered(subject: &str, id: SessionId, number: u64, now: Timestamp) -> Session {

@@ -9,9 +9,9 @@ fn free_port() -> u16 {
     listener.local_addr().unwrap().port()
 }
 
-pub struct Server {
-    pub port: u16,
-    pub folder: tempfile::TempDir,
+pub(crate) struct Server {
+    pub(crate) port: u16,
+    pub(crate) folder: tempfile::TempDir,
     arguments: Vec<String>,
     tls: bool,
     child: Child,
@@ -28,11 +28,11 @@ fn spawn(arguments: &[String], folder: &std::path::Path) -> Child {
 }
 
 impl Server {
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self::start_with(&[])
     }
 
-    pub fn start_with(more: &[&str]) -> Self {
+    pub(crate) fn start_with(more: &[&str]) -> Self {
         let port = free_port();
         let mut arguments = vec!["--port".to_owned(), port.to_string()];
         arguments.extend(["--save", ""].map(str::to_owned));
@@ -41,7 +41,7 @@ impl Server {
     }
 
     /// One that asks for certificates, with those it needs in its folder.
-    pub fn start_tls() -> Self {
+    pub(crate) fn start_tls() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut ca = rcgen::CertificateParams::new(Vec::new()).unwrap();
         // Two certificates of one name are told apart by nobody.
@@ -104,15 +104,15 @@ impl Server {
         }
     }
 
-    pub fn pem(&self, name: &str) -> Vec<u8> {
+    pub(crate) fn pem(&self, name: &str) -> Vec<u8> {
         std::fs::read(self.folder.path().join(name)).unwrap()
     }
 
-    pub fn cli(&self, command: &[&str]) -> String {
+    pub(crate) fn cli(&self, command: &[&str]) -> String {
         self.command(&[], command)
     }
 
-    pub fn cli_with(&self, password: &str, command: &[&str]) -> String {
+    pub(crate) fn cli_with(&self, password: &str, command: &[&str]) -> String {
         self.command(&["--no-auth-warning", "-a", password], command)
     }
 
@@ -141,12 +141,12 @@ impl Server {
         text
     }
 
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
-    pub fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         self.child = spawn(&self.arguments, self.folder.path());
         self.wait();
     }
@@ -162,11 +162,11 @@ impl Server {
         );
     }
 
-    pub fn pause(&self) {
+    pub(crate) fn pause(&self) {
         self.signal("-STOP");
     }
 
-    pub fn resume(&self) {
+    pub(crate) fn resume(&self) {
         self.signal("-CONT");
     }
 }
@@ -179,15 +179,15 @@ impl Drop for Server {
 }
 
 /// A primary, a replica and a sentinel.
-pub struct Sentinel {
-    pub port: u16,
+pub(crate) struct Sentinel {
+    pub(crate) port: u16,
     primary: std::sync::Mutex<Server>,
     replica: Server,
     sentinel: Server,
 }
 
 impl Sentinel {
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let primary = Server::start();
         let replica = Server::start_with(&["--replicaof", "127.0.0.1", &primary.port.to_string()]);
         let folder = tempfile::tempdir().unwrap();
@@ -209,7 +209,7 @@ impl Sentinel {
     }
 
     /// Until the replica has all, and the sentinel knows it.
-    pub fn wait_for_replica(&self) {
+    pub(crate) fn wait_for_replica(&self) {
         let start = Instant::now();
         loop {
             let up = self
@@ -227,16 +227,16 @@ impl Sentinel {
         assert_eq!(waited.trim(), "1");
     }
 
-    pub fn kill_primary(&self) {
+    pub(crate) fn kill_primary(&self) {
         self.primary.lock().unwrap().kill();
     }
 }
 
 /// Three primaries.
-pub struct Cluster(Vec<Server>);
+pub(crate) struct Cluster(Vec<Server>);
 
 impl Cluster {
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let start = || Server::start_with(&["--cluster-enabled", "yes"]);
         let servers = vec![start(), start(), start()];
         let nodes: Vec<String> = servers
@@ -258,7 +258,7 @@ impl Cluster {
         Self(servers)
     }
 
-    pub fn port(&self) -> u16 {
+    pub(crate) fn port(&self) -> u16 {
         self.0[0].port
     }
 }
