@@ -140,16 +140,10 @@ impl Index {
     fn put(&self, writer: &mut Writer, next: &Arc<Session>, stored: Option<&Session>) {
         // A reader in between finds the old session or the new one, by either credential.
         self.insert(next);
-        let replaced = stored.map_or(&[][..], Session::previous);
-        if !next.previous().is_empty() || !replaced.is_empty() {
-            let mut aliases = self.aliases.write().unwrap_or_else(PoisonError::into_inner);
-            for previous in replaced {
-                aliases.remove(&previous.credential);
-            }
-            for previous in next.previous() {
-                aliases.insert(previous.credential, next.credential());
-            }
+        if let Some(stored) = stored {
+            self.unlink_previous(stored);
         }
+        self.link_previous(next);
         if let Some(stored) = stored
             && next.credential() != stored.credential()
         {
@@ -162,12 +156,42 @@ impl Index {
     pub(crate) fn remove(&self, writer: &mut Writer, session: &Session) {
         writer.forget(session);
         self.unlink(&session.credential(), session.id());
-        if !session.previous().is_empty() {
-            let mut aliases = self.aliases.write().unwrap_or_else(PoisonError::into_inner);
-            for previous in session.previous() {
-                if aliases.get(&previous.credential) == Some(&session.credential()) {
-                    aliases.remove(&previous.credential);
-                }
+        self.unlink_previous(session);
+    }
+
+    /// Lets a session's previous credentials lead to it. One whose grace time is over may be a previous
+    /// credential of another session by now: the later grace time counts.
+    fn link_previous(&self, session: &Session) {
+        if session.previous().is_empty() {
+            return;
+        }
+        let current = session.credential();
+        let mut aliases = self.aliases.write().unwrap_or_else(PoisonError::into_inner);
+        for previous in session.previous() {
+            let other = aliases.get(&previous.credential);
+            let other = other.filter(|other| **other != current);
+            let later = other
+                .and_then(|other| self.current(other))
+                .is_some_and(|other| {
+                    other.previous().iter().any(|theirs| {
+                        theirs.credential == previous.credential
+                            && theirs.valid_until > previous.valid_until
+                    })
+                });
+            if !later {
+                aliases.insert(previous.credential, current);
+            }
+        }
+    }
+
+    fn unlink_previous(&self, session: &Session) {
+        if session.previous().is_empty() {
+            return;
+        }
+        let mut aliases = self.aliases.write().unwrap_or_else(PoisonError::into_inner);
+        for previous in session.previous() {
+            if aliases.get(&previous.credential) == Some(&session.credential()) {
+                aliases.remove(&previous.credential);
             }
         }
     }
@@ -247,12 +271,7 @@ impl Index {
     #[cfg(feature = "embedded")]
     pub(crate) fn fill_credentials(&self, session: &Arc<Session>) {
         self.insert(session);
-        if !session.previous().is_empty() {
-            let mut aliases = self.aliases.write().unwrap_or_else(PoisonError::into_inner);
-            for previous in session.previous() {
-                aliases.insert(previous.credential, session.credential());
-            }
-        }
+        self.link_previous(session);
     }
 
     /// Puts sessions in the order that [`Self::fill`] wants them in.
@@ -397,6 +416,7 @@ impl Writer {
         sessions
     }
 
+    #[cfg(feature = "embedded")]
     pub(crate) fn len(&self) -> usize {
         self.by_subject.len()
     }

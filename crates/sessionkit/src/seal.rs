@@ -26,6 +26,7 @@ use zeroize::Zeroizing;
 
 pub use key_file::KeyFileError;
 pub use keys::{EncryptionKeys, EncryptionKeysError, KeyId};
+#[cfg(feature = "embedded")]
 pub(crate) use status::KeyCounts;
 pub use status::{Reseal, ResealProgress};
 

@@ -3,7 +3,6 @@
 
 #![expect(
     clippy::unwrap_used,
-    clippy::print_stdout,
     reason = "a test fails by panicking; this one is there to print"
 )]
 
@@ -135,4 +134,100 @@ fn a_million_sessions() {
         println!("peek: {:.0?}", start.elapsed() / 1_000_000);
     });
     std::thread::sleep(Duration::from_millis(10));
+}
+
+#[test]
+#[ignore = "prints figures instead of judging"]
+fn sessions_in_memory() {
+    let many = std::env::var("SESSIONKIT_MANY").map_or(MANY, |many| many.parse().unwrap());
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    let store = sessionkit::MemoryStore::new();
+    let before = resident();
+    runtime.block_on(async {
+        for number in 0..many {
+            store.create(session(number), NOW).await.unwrap();
+        }
+    });
+    let each = (resident() - before) / many;
+    println!("{many} sessions of {CONTENT} bytes: {each} bytes each in memory");
+    let credential = session(77).credential();
+    let start = Instant::now();
+    for _ in 0..1_000_000 {
+        std::hint::black_box(store.peek(std::hint::black_box(&credential), NOW));
+    }
+    println!("peek: {:.0?}", start.elapsed() / 1_000_000);
+}
+
+/// Needs a server at `SESSIONKIT_REDIS_PORT`, empty.
+#[test]
+#[ignore = "prints figures instead of judging"]
+fn sessions_in_redis() {
+    let many = std::env::var("SESSIONKIT_MANY").map_or(MANY, |many| many.parse().unwrap());
+    let Ok(port) = std::env::var("SESSIONKIT_REDIS_PORT") else {
+        return;
+    };
+    let key = base64::engine::general_purpose::STANDARD.encode([7; 32]);
+    let keys = EncryptionKeys::parse(&key).unwrap();
+    let settings = sessionkit::RedisSettings::new("127.0.0.1", port.parse().unwrap(), keys);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let store = Arc::new(sessionkit::RedisStore::connect(settings).await.unwrap());
+        let start = Instant::now();
+        let writers = 64;
+        let tasks: Vec<_> = (0..writers)
+            .map(|writer| {
+                let store = Arc::clone(&store);
+                tokio::spawn(async move {
+                    for number in 0..many / writers {
+                        let new = session(writer * (many / writers) + number);
+                        store.create(new, NOW).await.unwrap();
+                    }
+                })
+            })
+            .collect();
+        for task in tasks {
+            task.await.unwrap();
+        }
+        println!(
+            "{:.0} sign-ins/s",
+            many as f64 / start.elapsed().as_secs_f64()
+        );
+        let start = Instant::now();
+        let (mut after, mut count) = (None, 0);
+        loop {
+            let page = store.active_subjects(after, 100, NOW).await.unwrap();
+            if count == 0 {
+                println!("first page of active subjects: {:.2?}", start.elapsed());
+            }
+            count += page.len();
+            after = page.last().cloned();
+            if page.is_empty() {
+                break;
+            }
+        }
+        println!("{count} active subjects in {:.2?}", start.elapsed());
+        let credential = session(77).credential();
+        let start = Instant::now();
+        for _ in 0..20_000 {
+            store.load(&credential, NOW).await.unwrap();
+        }
+        println!(
+            "load, one after the other: {:.0?}",
+            start.elapsed() / 20_000
+        );
+        let start = Instant::now();
+        for _ in 0..1_000_000 {
+            std::hint::black_box(store.peek(std::hint::black_box(&credential), NOW));
+        }
+        println!(
+            "peek: {:.0?}; {:?}",
+            start.elapsed() / 1_000_000,
+            store.status()
+        );
+    });
 }

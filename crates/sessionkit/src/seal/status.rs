@@ -1,9 +1,11 @@
 //! How far a change of keys has come.
 
+#[cfg(feature = "embedded")]
 use std::collections::HashMap;
 
 use async_trait::async_trait;
 
+#[cfg(feature = "embedded")]
 use super::{EncryptionKeys, KeyId};
 use crate::{StoreError, Timestamp};
 
@@ -32,9 +34,11 @@ pub struct ResealProgress {
 }
 
 /// Counts values by the key that sealed them.
+#[cfg(feature = "embedded")]
 #[derive(Clone, Debug, Default)]
 pub(crate) struct KeyCounts(HashMap<KeyId, i64>);
 
+#[cfg(feature = "embedded")]
 impl KeyCounts {
     /// Counts a sealed value in (`by` = 1) or out (`by` = -1).
     pub(crate) fn count(&mut self, sealed: &[u8], by: i64) {

@@ -1,21 +1,12 @@
 //! The Redis store against real servers.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::print_stdout,
-    reason = "a test fails by panicking, and says what it measured"
-)]
-
-mod redis_server;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::redis_server::{Cluster, Sentinel, Server};
 use base64::Engine as _;
 use bytes::Bytes;
-use redis_server::{Cluster, Sentinel, Server};
 use sessionkit::seal::Reseal as _;
 use sessionkit::testing::conformance;
 use sessionkit::{

@@ -1,18 +1,13 @@
 //! Stores against a model: after any sequence of operations, restarts and moves of the clock, who is
 //! active and what is listed are what the model says.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-mod redis_server;
-
 use std::collections::{BTreeMap, HashSet};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::redis_server::Server;
 use base64::Engine as _;
 use proptest::prelude::*;
-use redis_server::Server;
 use sessionkit::embedded::EmbeddedOptions;
 use sessionkit::testing::{TestClock, conformance};
 use sessionkit::{
@@ -237,7 +232,7 @@ fn keys() -> EncryptionKeys {
     EncryptionKeys::parse(&key).unwrap()
 }
 
-fn open(path: &PathBuf) -> EmbeddedStore {
+fn open(path: &std::path::Path) -> EmbeddedStore {
     let mut options = EmbeddedOptions::new(keys());
     options.clock = Arc::new(TestClock::default());
     EmbeddedStore::open(path, options).unwrap()
