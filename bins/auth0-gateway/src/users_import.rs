@@ -36,7 +36,7 @@ pub(crate) struct Arguments {
         default_value = "http://127.0.0.1:8080"
     )]
     url: Url,
-    /// One of MANAGEMENT_API_KEYS.
+    /// One of the gateway's management keys (its variable `MANAGEMENT_API_KEYS`).
     #[arg(long, env = "AUTH0_GATEWAY_KEY", hide_env_values = true)]
     key: Option<String>,
     /// Name of the connection; without it the configured default.

@@ -85,7 +85,7 @@ pub enum Error {
         reason: String,
         /// Auth0's answer.
         #[source]
-        source: auth0_api::Error,
+        source: Box<auth0_api::Error>,
     },
     /// The Management API answered with a 5xx, or not at all.
     #[error("Auth0's Management API failed: try again later")]
@@ -204,7 +204,7 @@ impl Error {
                         .description
                         .clone()
                         .unwrap_or_else(|| refusal.code.as_str().to_owned()),
-                    source: Auth0::Refused(Refusal { body, ..refusal }),
+                    source: Box::new(Auth0::Refused(Refusal { body, ..refusal })),
                 },
             },
             Auth0::RateLimited {

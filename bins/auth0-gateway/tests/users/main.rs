@@ -1,10 +1,6 @@
 //! The users' routes against the development tenant, over real sockets: the whole way of every call.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod faults;
 mod import;

@@ -166,7 +166,7 @@ impl Export {
 
 /// `None` when both ends are open.
 fn range(field: Field, from: Bound, to: Bound) -> Option<Query> {
-    (from != Bound::Open || to != Bound::Open).then(|| Query::Range(field, from, to))
+    (from != Bound::Open || to != Bound::Open).then_some(Query::Range(field, from, to))
 }
 
 fn is_full(page: &[User]) -> bool {

@@ -37,13 +37,16 @@ pub(crate) enum ImportFault {
     Fails,
 }
 
+/// Changes the tenant's people.
+pub(crate) type Edit = fn(&mut Vec<Value>);
+
 #[derive(Debug, Default)]
 pub(crate) struct FakeTenant {
     pub(crate) users: Mutex<Vec<Value>>,
     pub(crate) calls: Mutex<Vec<String>>,
     pub(crate) lists: AtomicUsize,
     /// Runs after every list call.
-    pub(crate) after_list: Mutex<Option<fn(&mut Vec<Value>)>>,
+    pub(crate) after_list: Mutex<Option<Edit>>,
     pub(crate) import_faults: Mutex<Vec<ImportFault>>,
     pub(crate) imports: AtomicUsize,
     jobs: Mutex<BTreeMap<String, (Job, Vec<Value>)>>,
@@ -286,6 +289,10 @@ pub(crate) struct World {
 }
 
 /// A gateway whose management client has these settings beside the required ones.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the callers build it in place"
+)]
 pub(crate) fn world(management: Option<Value>) -> World {
     let tenant = Arc::new(FakeTenant::default());
     let mut config = json!({
