@@ -112,7 +112,10 @@ async fn twenty_thousand_with_thirty_seven_bad_ones() {
 
 #[tokio::test]
 async fn an_upsert_changes_who_is_there() {
-    let world = Plan::default().start().await;
+    upsert(&Plan::default().start().await).await;
+}
+
+pub(crate) async fn upsert(world: &World) {
     let users = json!([
         {"email": "mia@example.org", "app_metadata": {"groups": ["new"]}},
         {"email": "nobody@example.org"},
@@ -121,7 +124,7 @@ async fn an_upsert_changes_who_is_there() {
         .json("POST", "/users/import?upsert=true", &users)
         .await;
     assert_eq!(status, 202, "{job}");
-    let (job, errors) = finish(&world, job["id"].as_str().unwrap()).await;
+    let (job, errors) = finish(world, job["id"].as_str().unwrap()).await;
     assert_eq!(
         job["summary"],
         json!({"failed": 0, "inserted": 1, "updated": 1, "total": 2})

@@ -11,7 +11,7 @@ fn encode(text: &str) -> String {
 }
 
 /// Every route, in the order in which a back office would use them.
-async fn everything(world: &World) {
+pub(crate) async fn everything(world: &World) {
     // List, with both kinds of connections left out and asked for.
     let (status, all) = world.get("/users").await;
     assert_eq!(status, 200, "{all}");
@@ -153,22 +153,26 @@ async fn a_back_office_does_all_of_it() {
 #[tokio::test]
 async fn a_link_to_set_a_password() {
     let world = Plan::default().start().await;
+    ticket(&world, world.tenant.url()).await;
+}
+
+pub(crate) async fn ticket(world: &World, issuer: &str) {
     let mia = world.tenant.user_id("mia@example.org").unwrap();
     let path = format!("/users/{}/change-password", encode(&mia));
     let (status, ticket) = world.json("POST", &path, &json!({"ttlSeconds": 60})).await;
     assert_eq!(status, 201, "{ticket}");
     assert!(
-        ticket["ticket"]
-            .as_str()
-            .unwrap()
-            .starts_with(world.tenant.url()),
+        ticket["ticket"].as_str().unwrap().starts_with(issuer),
         "{ticket}"
     );
 }
 
 #[tokio::test]
 async fn ids_of_every_legal_form_are_found_changed_and_deleted() {
-    let world = Plan::default().start().await;
+    every_id(&Plan::default().start().await).await;
+}
+
+pub(crate) async fn every_id(world: &World) {
     for id in [
         "auth0|x.y",
         "google-oauth2|1",

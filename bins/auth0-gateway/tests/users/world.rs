@@ -114,7 +114,8 @@ impl World {
         let management = Arc::new(ManagementClient::new(
             client.clone(),
             application.application.clone(),
-            ManagementClient::audience(loaded.clients.tenant.as_ref().unwrap()),
+            // What the tenant calls itself may be another name than its address.
+            format!("{}api/v2/", tenant.issuer()),
         ));
         let store = Arc::new(MemoryStore::new());
         let folder = Arc::new(tempfile::tempdir().unwrap());

@@ -24,7 +24,8 @@ impl Environment for Configuration {
     }
 
     fn read_file(&self, _: &Path) -> std::io::Result<String> {
-        Ok(r#"{"clients":{},"managementClient":{"auth0Url":"acme.eu.auth0.com","clientId":"a",
+        Ok(r#"{"clients":{"app":{"auth0Url":"acme.eu.auth0.com","clientId":"a","clientSecret":"b",
+            "redirectUrl":"https://www.example.org/callback","scopes":["profile"]}},"managementClient":{"auth0Url":"acme.eu.auth0.com","clientId":"a",
             "clientSecret":"b","supportedConnectionsMap":{"staff":{"connectionId":"con_AbCdEfGh12345678"}}}}"#
             .to_owned())
     }

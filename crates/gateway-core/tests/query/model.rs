@@ -20,9 +20,9 @@ const METADATA: [&str; 3] = [
 /// A filter.
 #[derive(Clone, Debug)]
 pub(crate) enum Filter {
-    And(Vec<Filter>),
-    Or(Vec<Filter>),
-    Nor(Vec<Filter>),
+    And(Vec<Self>),
+    Or(Vec<Self>),
+    Nor(Vec<Self>),
     Eq(String, Value),
     Ne(String, Value),
     In(String, Vec<Value>),
