@@ -17,8 +17,8 @@ use base64::Engine as _;
 use sessionkit::embedded::EmbeddedOptions;
 use sessionkit::testing::{TestClock, conformance};
 use sessionkit::{
-    Created, Credential, EmbeddedStore, EncryptionKeys, Lease, OneTimeStore as _, Peek, Session,
-    SessionId, SessionStore as _, Swap, Timestamp,
+    Created, Credential, EmbeddedError, EmbeddedStore, EncryptionKeys, Lease, OneTimeStore as _,
+    Peek, Session, SessionId, SessionStore as _, Swap, Timestamp,
 };
 
 const FILE: &str = "SESSIONKIT_CRASH_FILE";
@@ -28,10 +28,14 @@ const NOW: Timestamp = Timestamp::from_unix_millis(1_790_000_000_000);
 const LEASE: Duration = Duration::from_secs(15);
 
 fn open(path: &Path) -> EmbeddedStore {
+    try_open(path).unwrap()
+}
+
+fn try_open(path: &Path) -> Result<EmbeddedStore, EmbeddedError> {
     let key = base64::engine::general_purpose::STANDARD.encode([7; 32]);
     let mut options = EmbeddedOptions::new(EncryptionKeys::parse(&key).unwrap());
     options.clock = Arc::new(TestClock::default());
-    EmbeddedStore::open(path, options).unwrap()
+    EmbeddedStore::open(path, options)
 }
 
 fn id(number: u64) -> SessionId {
@@ -144,6 +148,13 @@ fn run_and_kill(path: &Path, round: u64, known: &mut HashMap<u64, Known>) -> usi
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let opened = lines.by_ref().any(|line| line.unwrap().contains("@open"));
     assert!(opened, "the child did not open the file");
+    if round == 0 {
+        let refused = try_open(path).unwrap_err();
+        assert!(
+            matches!(refused, EmbeddedError::InUse { .. }),
+            "{refused:?}"
+        );
+    }
     let killer = std::thread::spawn(move || {
         std::thread::sleep(Duration::from_millis(5 + round * 37 % 160));
         child.kill().unwrap();

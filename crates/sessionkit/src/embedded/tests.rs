@@ -418,3 +418,44 @@ async fn a_full_disk_stops_writes_only_and_writing_goes_on_by_itself() {
     assert!(!is_there(&store, 3) && is_there(&store, 51));
     assert_eq!(store.status().sessions, 50);
 }
+
+/// The same on a disk that is really full. Needs a small file system of its own:
+/// `mount -t tmpfs -o size=8m none DIR`, and its folder in `SESSIONKIT_SMALL_DISK`.
+#[tokio::test]
+#[ignore = "needs a small file system"]
+async fn a_really_full_disk() {
+    let Some(folder) = std::env::var_os("SESSIONKIT_SMALL_DISK") else {
+        return;
+    };
+    let folder = PathBuf::from(folder);
+    let (path, filler) = (folder.join("sessions.redb"), folder.join("filler"));
+    let mut stored = Vec::new();
+    {
+        let store = EmbeddedStore::open(&path, options(b"a")).unwrap();
+        fs::write(&filler, vec![1; 2 << 20]).unwrap();
+        let mut number = 0;
+        loop {
+            number += 1;
+            match store.create(numbered(number), NOW).await {
+                Ok(_) => stored.push(number),
+                Err(error) => {
+                    println!("after {number}: {:?}", error.0);
+                    break;
+                }
+            }
+        }
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        assert!(stored.iter().all(|number| is_there(&store, *number)));
+        fs::remove_file(&filler).unwrap();
+        let mut tries = 0;
+        while store.create(numbered(1_000_000), NOW).await.is_err() {
+            tries += 1;
+            assert!(tries < 100);
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        println!("back after {tries} tries");
+    }
+    let store = EmbeddedStore::open(&path, options(b"a")).unwrap();
+    assert!(stored.iter().all(|number| is_there(&store, *number)));
+    assert_eq!(store.status().sessions, stored.len() + 1);
+}

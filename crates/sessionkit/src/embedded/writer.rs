@@ -338,10 +338,11 @@ impl Writer {
         let tables = Arc::clone(&self.tables);
         self.transact(|transaction, counts| {
             let mut table = transaction.open_table(rows::SEEN)?;
-            let writer = tables.index.writer();
             for (key, session) in &touched {
-                // It may have ended since.
-                if let Some(stored) = writer.stored(session.subject(), session.id()) {
+                // It may have ended since. The lock is taken for each: readers of lists wait for it.
+                let (subject, id) = (session.subject(), session.id());
+                let stored = tables.index.writer().stored(subject, id);
+                if let Some(stored) = stored {
                     let row = rows::seen_row(&tables.keys, key, stored.last_seen_seconds())?;
                     rows::set(&mut table, counts, key, Some(&row))?;
                 }

@@ -349,13 +349,20 @@ impl Link {
             .await
             .map_err(judge)?;
         if self.cache.is_wanted() {
-            redis::cmd("CLIENT")
+            let tracking = redis::cmd("CLIENT")
                 .arg("TRACKING")
                 .arg("ON")
                 .exec_async(&mut connection)
-                .await
-                .map_err(judge)?;
-            self.cache.switch_on(generation);
+                .await;
+            match tracking {
+                Ok(()) => self.cache.switch_on(generation),
+                // Not every user may, and not every proxy can.
+                Err(error) if error.code().is_some() => {
+                    let why = Trouble::of(&error).text;
+                    tracing::warn!(why, "Redis does not track keys for us: no near cache");
+                }
+                Err(error) => return Err(judge(error)),
+            }
         }
         Ok(Wire::Single(connection))
     }
