@@ -11,8 +11,11 @@ use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use sessionkit::embedded::EmbeddedOptions;
-use sessionkit::testing::{TestClock, conformance};
-use sessionkit::{EmbeddedStore, EncryptionKeys, SessionId, SessionStore as _, Timestamp};
+use sessionkit::testing::TestClock;
+use sessionkit::{
+    Credential, EmbeddedStore, EncryptionKeys, Lifetimes, SessionStore, Sessions, SignIn,
+    Timestamp, Tokens,
+};
 
 const NOW: Timestamp = Timestamp::from_unix_millis(1_790_000_000_000);
 /// How many, unless `SESSIONKIT_MANY` says otherwise.
@@ -30,13 +33,34 @@ fn resident() -> u64 {
     kilobytes * 1024
 }
 
-fn session(number: u64) -> sessionkit::Session {
-    let mut id = [0; 16];
-    id[8..].copy_from_slice(&number.to_be_bytes());
-    let subject = format!("auth0|{number:024x}");
-    let session = conformance::numbered(&subject, SessionId::from_bytes(id), number, NOW);
-    let fixed = subject.len() + "refresh identity browser website {}".len() + 16;
-    conformance::refreshed(&session, &"t".repeat(CONTENT - fixed), NOW)
+fn credential(number: u64) -> Credential {
+    Credential::of(&number.to_be_bytes())
+}
+
+fn sign_in(number: u64) -> SignIn {
+    let (subject, client) = (format!("auth0|{number:024x}"), "website".to_owned());
+    let refresh_token = format!("{number:048x}");
+    let rest = CONTENT - subject.len() - client.len() - refresh_token.len();
+    SignIn {
+        subject,
+        client,
+        credential: credential(number),
+        tokens: Tokens {
+            access_token: "t".repeat(rest / 2).into(),
+            refresh_token: Some(refresh_token.into()),
+            id_token: None,
+            access_expires_at: NOW.after(Duration::from_secs(3600)),
+        },
+        identity_provider_session: None,
+        data: "d".repeat(rest - rest / 2).into(),
+        ip_address: None,
+        user_agent: None,
+    }
+}
+
+fn sessions(store: Arc<dyn SessionStore>) -> Arc<Sessions> {
+    let clock = Arc::new(TestClock::default());
+    Arc::new(Sessions::new(store, clock, Lifetimes::default()))
 }
 
 fn open(path: &std::path::Path) -> EmbeddedStore {
@@ -70,11 +94,11 @@ fn a_million_sessions() {
             let each = total / writers;
             let tasks: Vec<_> = (0..writers)
                 .map(|writer| {
-                    let store = Arc::clone(&store);
+                    let sessions = sessions(store.clone());
                     tokio::spawn(async move {
                         for number in 0..each {
-                            let new = session(offset + writer * each + number);
-                            store.create(new, NOW).await.unwrap();
+                            let new = sign_in(offset + writer * each + number);
+                            sessions.open(new).await.unwrap();
                         }
                     })
                 })
@@ -93,7 +117,14 @@ fn a_million_sessions() {
         );
     }
     let sessions = store.status().sessions as u64;
+    // As a crash would leave it.
+    let crashed = folder.path().join("crashed.redb");
+    std::fs::copy(&path, &crashed).unwrap();
     drop(store);
+    let start = Instant::now();
+    drop(open(&crashed));
+    println!("opened after a crash in {:.2?}", start.elapsed());
+    std::fs::remove_file(&crashed).unwrap();
     let file = std::fs::metadata(&path).unwrap().len();
     println!(
         "{sessions} sessions of {CONTENT} bytes: {} bytes each in the file",
@@ -127,7 +158,7 @@ fn a_million_sessions() {
         }
         println!("{count} active subjects in {:.2?}", start.elapsed());
         let start = Instant::now();
-        let credential = session(77).credential();
+        let credential = credential(77);
         for _ in 0..1_000_000 {
             std::hint::black_box(store.peek(std::hint::black_box(&credential), NOW));
         }
@@ -143,16 +174,17 @@ fn sessions_in_memory() {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .unwrap();
-    let store = sessionkit::MemoryStore::new();
+    let store = Arc::new(sessionkit::MemoryStore::new());
+    let sessions = sessions(store.clone());
     let before = resident();
     runtime.block_on(async {
         for number in 0..many {
-            store.create(session(number), NOW).await.unwrap();
+            sessions.open(sign_in(number)).await.unwrap();
         }
     });
     let each = (resident() - before) / many;
     println!("{many} sessions of {CONTENT} bytes: {each} bytes each in memory");
-    let credential = session(77).credential();
+    let credential = credential(77);
     let start = Instant::now();
     for _ in 0..1_000_000 {
         std::hint::black_box(store.peek(std::hint::black_box(&credential), NOW));
@@ -181,11 +213,11 @@ fn sessions_in_redis() {
         let writers = 64;
         let tasks: Vec<_> = (0..writers)
             .map(|writer| {
-                let store = Arc::clone(&store);
+                let sessions = sessions(store.clone());
                 tokio::spawn(async move {
                     for number in 0..many / writers {
-                        let new = session(writer * (many / writers) + number);
-                        store.create(new, NOW).await.unwrap();
+                        let new = sign_in(writer * (many / writers) + number);
+                        sessions.open(new).await.unwrap();
                     }
                 })
             })
@@ -211,7 +243,7 @@ fn sessions_in_redis() {
             }
         }
         println!("{count} active subjects in {:.2?}", start.elapsed());
-        let credential = session(77).credential();
+        let credential = credential(77);
         let start = Instant::now();
         for _ in 0..20_000 {
             store.load(&credential, NOW).await.unwrap();
