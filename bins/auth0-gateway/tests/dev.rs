@@ -399,3 +399,77 @@ fn check_config_reports_every_fault_and_exits_with_2() {
         assert!(text.contains(name), "{name} is not in {text}");
     }
 }
+
+/// Threat 36: a body without a limit, and floods of empty or tiny chunks.
+#[tokio::test]
+async fn threat_36_every_body_is_bounded_in_size_and_time() {
+    use std::io::Write as _;
+    use std::net::TcpStream;
+
+    let dev = Dev::start(&[
+        ("MAX_BODY_BYTES", "2000"),
+        ("IMPORT_MAX_BYTES", "20000"),
+        ("HEADER_TIMEOUT_SECONDS", "1"),
+    ]);
+    let address = dev.gateway.trim_start_matches("http://").to_owned();
+    let address = address.replace("localhost", "127.0.0.1");
+    let speak = |head: &str, chunks: &mut dyn FnMut(&mut TcpStream) -> std::io::Result<()>| {
+        let mut stream = TcpStream::connect(&address).unwrap();
+        stream
+            .set_read_timeout(Some(Duration::from_secs(10)))
+            .unwrap();
+        stream.write_all(head.as_bytes()).unwrap();
+        // The server may close before everything is written.
+        let _ = chunks(&mut stream);
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        answer.split_whitespace().nth(1).unwrap_or("").to_owned()
+    };
+    for (path, kind) in [
+        ("POST /oauth/token", "application/json"),
+        ("POST /refreshtoken", "application/json"),
+        ("POST /changepassword", "application/x-www-form-urlencoded"),
+        ("POST /users", "application/json"),
+        ("PATCH /users/auth0%7Cx", "application/json"),
+        ("POST /users/auth0%7Cx/change-password", "application/json"),
+        ("POST /users/import", "application/json"),
+        ("POST /users/import", "multipart/form-data; boundary=b"),
+    ] {
+        let head = format!(
+            "{path} HTTP/1.1\r\nhost: x\r\ncontent-type: {kind}\r\ntransfer-encoding: chunked\r\n\r\n"
+        );
+        // More than the limit.
+        let large = format!("{:x}\r\n{}\r\n", 1000, " ".repeat(1000));
+        let status = speak(&head, &mut |stream| {
+            for _ in 0..30 {
+                stream.write_all(large.as_bytes())?;
+            }
+            stream.write_all(b"0\r\n\r\n")
+        });
+        assert!(
+            ["413", "400"].contains(&status.as_str()),
+            "{path} {kind}: {status}"
+        );
+        // Nothing comes any more.
+        let since = Instant::now();
+        let status = speak(&head, &mut |stream| stream.write_all(b"1\r\n \r\n"));
+        assert_eq!(status, "408", "{path} {kind}");
+        assert!(since.elapsed() < Duration::from_secs(5), "{path}");
+    }
+    // Tiny chunks for ever, each in time: the whole has a limit.
+    let head = "POST /oauth/token HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n";
+    let since = Instant::now();
+    speak(head, &mut |stream| {
+        loop {
+            stream.write_all(b"1\r\n \r\n")?;
+            std::thread::sleep(Duration::from_millis(100));
+            assert!(
+                since.elapsed() < Duration::from_secs(8),
+                "a slow body is held for ever"
+            );
+        }
+    });
+    let healthy = dev.get(&format!("{}/-/healthz", dev.gateway), "").await;
+    assert_eq!(healthy.status(), StatusCode::OK);
+}

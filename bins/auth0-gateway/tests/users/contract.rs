@@ -142,7 +142,6 @@ async fn pass_on(
 }
 
 #[tokio::test]
-#[expect(clippy::print_stdout, reason = "a test that checks nothing says so")]
 async fn both_sides_keep_to_the_contract() {
     let Ok(contract) = std::env::var(CONTRACT) else {
         println!("{CONTRACT} is not set: the contract of the Management API is not checked");

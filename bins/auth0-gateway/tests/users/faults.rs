@@ -312,3 +312,54 @@ async fn a_burst_completes_in_the_order_of_the_lanes() {
     assert!(misplaced <= 2, "{order:?}");
     assert_eq!(order.last(), Some(&Lane::Import));
 }
+
+/// Threat 25: what administers is reachable where it should not be; a debug surface is left open.
+#[tokio::test]
+async fn threat_25_listeners_are_apart_and_nothing_else_is_served() {
+    use gateway_core::http::Listener;
+    let variables = vec![("MANAGEMENT_HTTP_PORT", "9000")];
+    let mut world = Plan {
+        variables,
+        ..Plan::default()
+    }
+    .start()
+    .await;
+    let main = world.service.clone();
+    let paths = [
+        ("GET", "/users"),
+        ("GET", "/users/count"),
+        ("GET", "/users/active"),
+        ("GET", "/users/export"),
+        ("GET", "/users/auth0%7Cx"),
+        ("POST", "/users/import"),
+        ("GET", "/sessions"),
+        ("DELETE", "/sessions/auth0%7Cx"),
+    ];
+    for (method, path) in paths {
+        assert_eq!(
+            world.json(method, path, &json!(null)).await.0,
+            404,
+            "{path}"
+        );
+    }
+    world.service = main.on(Listener::Management);
+    assert_eq!(world.get("/users/count").await.0, 200);
+    assert_eq!(world.get("/users/active").await.0, 200);
+    for path in ["/userinfo", "/users/me", "/auth", "/authorize", "/logout"] {
+        assert_eq!(world.get(path).await.0, 404, "{path}");
+    }
+    for service in [main.clone(), main.on(Listener::Management)] {
+        world.service = service;
+        for path in [
+            "/debug/pprof",
+            "/debug",
+            "/-/debug",
+            "/_dev/users",
+            "/actuator",
+            "/-/env",
+            "/.env",
+        ] {
+            assert_eq!(world.get(path).await.0, 404, "{path}");
+        }
+    }
+}
