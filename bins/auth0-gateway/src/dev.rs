@@ -104,16 +104,17 @@ async fn run() -> Result<(), BoxError> {
     })?;
     let address = listener.local_addr()?;
     let tenant = DevTenant::start(TenantSettings::default(), Seed::example()).await?;
+    let folder = tempfile::tempdir()?;
     let environment = DevEnvironment {
         config: config(tenant.url(), address),
+        folder: folder.path().to_owned(),
     };
     let loaded = load(&environment)?;
     logging::start(&loaded.settings.log_level);
-    let gateway = assemble(loaded)?;
+    let gateway = assemble(loaded).await?;
     greet(address, tenant.url());
     let drain = gateway.service.clone();
-    let core = gateway.gateway;
-    let background = tokio::spawn(async move { core.run_background().await });
+    let background = tokio::spawn(gateway.background());
     let service = DevService::new(gateway.service);
     server::run(
         vec![(listener, service)],
@@ -130,17 +131,17 @@ async fn run() -> Result<(), BoxError> {
 /// The process' environment, on loopback, with a `config.json` made for the tenant.
 struct DevEnvironment {
     config: String,
+    folder: PathBuf,
 }
 
 impl Environment for DevEnvironment {
     fn variable(&self, name: &str) -> Option<String> {
         match name {
             "HTTP_HOST" => Some("127.0.0.1".to_owned()),
-            // The embedded store is not there yet, and nothing here is worth keeping.
-            "SESSION_STORE" => Some("memory".to_owned()),
-            "IMPORT_FOLDER" => ProcessEnvironment.variable(name).or_else(|| {
-                let folder = std::env::temp_dir().join("auth0-gateway-dev-imports");
-                folder.to_str().map(str::to_owned)
+            // Its people are new with each start, so nothing is kept for the next one.
+            "SESSION_STORE_PATH" => ProcessEnvironment.variable(name).or_else(|| {
+                let file = self.folder.join("sessions.redb");
+                file.to_str().map(str::to_owned)
             }),
             "ORIGINAL_PROTOCOL_HEADER" => Some(ORIGINAL_PROTOCOL.as_str().to_owned()),
             _ => ProcessEnvironment.variable(name),

@@ -9,6 +9,7 @@ mod environment;
 mod logging;
 mod serve;
 mod server;
+mod store;
 mod users_import;
 
 use std::process::ExitCode;

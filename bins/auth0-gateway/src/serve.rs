@@ -5,15 +5,16 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use auth0_api::{Auth0Client, ClientSettings, ManagementApi, ManagementClient};
-use gateway_core::config::{Clients, Loaded, ManagementAccess, Settings, StoreKind, load};
+use gateway_core::config::{Clients, Loaded, ManagementAccess, load};
 use gateway_core::http::{GatewayService, Listener};
-use gateway_core::imports::{FilePayloads, Imports};
+use gateway_core::imports::Imports;
 use gateway_core::{Gateway, Parts};
-use sessionkit::{Lifetimes, MemoryStore, Sessions, SystemClock};
+use sessionkit::seal::Reseal;
+use sessionkit::{Lifetimes, Sessions, SystemClock};
 use tokio::net::TcpListener;
 
 use crate::environment::ProcessEnvironment;
-use crate::{logging, server};
+use crate::{logging, server, store};
 
 /// Exit status for a configuration that does not hold together.
 const BAD_CONFIGURATION: u8 = 2;
@@ -29,6 +30,10 @@ pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 pub(crate) fn check_config() -> ExitCode {
     match load(&ProcessEnvironment) {
         Ok(loaded) => {
+            if let Err(error) = store::keys(&loaded.settings) {
+                eprintln!("{error}");
+                return ExitCode::from(BAD_CONFIGURATION);
+            }
             for warning in &loaded.warnings {
                 println!("warning: {warning}");
             }
@@ -84,26 +89,44 @@ pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, BoxError> {
 
 /// A gateway put together, and where it listens.
 pub(crate) struct Assembled {
-    pub(crate) gateway: Arc<Gateway>,
+    gateway: Arc<Gateway>,
+    reseal: Option<Arc<dyn Reseal>>,
     pub(crate) service: GatewayService,
     pub(crate) address: SocketAddr,
     pub(crate) limits: server::Limits,
     management_address: Option<SocketAddr>,
 }
 
+impl Assembled {
+    /// What goes on without a request.
+    pub(crate) fn background(&self) -> impl Future<Output = ()> + Send + 'static {
+        let (gateway, reseal) = (Arc::clone(&self.gateway), self.reseal.clone());
+        async move {
+            let reseal = async {
+                match reseal {
+                    Some(store) => store::reseal(store).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::join!(gateway.run_background(), reseal);
+        }
+    }
+}
+
 async fn run(loaded: Loaded) -> Result<(), BoxError> {
+    let assembled = assemble(loaded).await?;
+    let background = tokio::spawn(assembled.background());
     let Assembled {
-        gateway,
         service,
         address,
         limits,
         management_address,
-    } = assemble(loaded)?;
+        ..
+    } = assembled;
     let mut listeners = vec![(bind(address).await?, service.clone())];
     if let Some(address) = management_address {
         listeners.push((bind(address).await?, service.on(Listener::Management)));
     }
-    let background = tokio::spawn(async move { gateway.run_background().await });
     server::run(listeners, limits, shutdown_signal(), move || {
         service.drain()
     })
@@ -113,11 +136,11 @@ async fn run(loaded: Loaded) -> Result<(), BoxError> {
 }
 
 /// Puts adapters and settings together.
-pub(crate) fn assemble(loaded: Loaded) -> Result<Assembled, BoxError> {
+pub(crate) async fn assemble(loaded: Loaded) -> Result<Assembled, BoxError> {
     let Loaded {
         settings, clients, ..
     } = loaded;
-    let store = Arc::new(store(&settings)?);
+    let stores = store::open(&settings, &clients).await?;
     let lifetimes = Lifetimes {
         absolute: settings.session_duration,
         idle: settings.session_idle,
@@ -125,7 +148,7 @@ pub(crate) fn assemble(loaded: Loaded) -> Result<Assembled, BoxError> {
         ..Lifetimes::default()
     };
     let sessions = Arc::new(Sessions::new(
-        Arc::clone(&store) as _,
+        Arc::clone(&stores.sessions),
         Arc::new(SystemClock),
         lifetimes,
     ));
@@ -145,8 +168,8 @@ pub(crate) fn assemble(loaded: Loaded) -> Result<Assembled, BoxError> {
     let imports = management.as_ref().map(|management| {
         Arc::new(Imports::new(
             Arc::clone(management),
-            Arc::clone(&store) as _,
-            Arc::new(FilePayloads::new(&settings.import_folder)),
+            Arc::clone(&stores.records),
+            Arc::clone(&stores.payloads),
             Arc::new(SystemClock),
             settings.import_results,
         ))
@@ -158,12 +181,13 @@ pub(crate) fn assemble(loaded: Loaded) -> Result<Assembled, BoxError> {
         management,
         imports,
         sessions,
-        one_time: store,
+        one_time: stores.one_time,
     }));
     let service = GatewayService::new(Arc::clone(&gateway))?;
 
     Ok(Assembled {
         gateway,
+        reseal: stores.reseal,
         service,
         address: main_address,
         limits,
@@ -184,21 +208,6 @@ fn management(clients: &Clients, api: &Auth0Client) -> Option<Arc<dyn Management
         application.clone(),
         audience,
     )))
-}
-
-/// The store that is configured, as far as it exists.
-fn store(settings: &Settings) -> Result<MemoryStore, BoxError> {
-    match settings.session_store {
-        StoreKind::Memory => {}
-        StoreKind::Embedded => tracing::warn!(
-            "sessions are kept in memory: the embedded store is not there yet, and a restart signs everybody out"
-        ),
-        // Never another store in the place of one that is shared: sign-outs would be lost.
-        StoreKind::Redis => {
-            return Err("the redis store is not there yet: set SESSION_STORE=memory".into());
-        }
-    }
-    Ok(MemoryStore::new())
 }
 
 pub(crate) async fn bind(address: SocketAddr) -> Result<TcpListener, BoxError> {

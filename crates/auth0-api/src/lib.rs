@@ -34,6 +34,6 @@ pub use secret::{
 pub use tenant::{Tenant, TenantError};
 pub use token::TokenSet;
 pub use verifier::{
-    IdTokenClaims, IdTokenExpectations, LogoutClaims, SigningAlgorithm, TokenFault, TokenVerifier,
-    VerifyError,
+    AccessTokenClaims, IdTokenClaims, IdTokenExpectations, LogoutClaims, SigningAlgorithm,
+    TokenFault, TokenVerifier, VerifyError, unverified_claims,
 };

@@ -11,7 +11,7 @@ use subtle::ConstantTimeEq;
 use time::OffsetDateTime;
 
 use crate::keys::KeyCache;
-use crate::{Application, AuthenticationApi, Error, IdToken, LogoutToken, Tenant};
+use crate::{AccessToken, Application, AuthenticationApi, Error, IdToken, LogoutToken, Tenant};
 
 /// How far clocks may differ, unless set otherwise.
 const DEFAULT_LEEWAY: Duration = Duration::from_secs(60);
@@ -107,6 +107,32 @@ pub struct LogoutClaims {
     pub jti: String,
     /// Instant after which the token is void (leeway included): how long to remember the `jti`.
     pub expires_at: OffsetDateTime,
+}
+
+/// What a good access token says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AccessTokenClaims {
+    /// `sub`, not empty.
+    pub subject: String,
+    /// `iat`.
+    pub issued_at: OffsetDateTime,
+    /// `exp`.
+    pub expires_at: OffsetDateTime,
+}
+
+/// What a signed token claims, without a look at its signature: to choose whom to verify it with.
+/// Nothing in it may be believed. `None` when it is no signed token in its compact form.
+#[must_use]
+pub fn unverified_claims(token: &str) -> Option<Map<String, Value>> {
+    if token.len() > MAX_TOKEN_BYTES {
+        return None;
+    }
+    let mut parts = token.split('.');
+    match (parts.next(), parts.next(), parts.next(), parts.next()) {
+        (Some(_), Some(claims), Some(_), None) => object(claims),
+        _ => None,
+    }
 }
 
 /// Why a token was not accepted.
@@ -296,6 +322,61 @@ impl TokenVerifier {
             subject,
             sid,
             jti,
+            expires_at,
+        })
+    }
+
+    /// Checks an access token for an API, in Auth0's profile or that of RFC 9068.
+    ///
+    /// `audience` is the API's identifier. The token must have been issued to this application (`azp` or
+    /// `client_id`). An opaque or encrypted token cannot be checked by anybody but Auth0 and is
+    /// [`TokenFault::Malformed`].
+    ///
+    /// # Errors
+    /// As [`Self::id_token`].
+    pub async fn access_token(
+        &self,
+        application: &Application,
+        access_token: &AccessToken,
+        audience: &str,
+        algorithms: &[SigningAlgorithm],
+        now: OffsetDateTime,
+    ) -> Result<AccessTokenClaims, VerifyError> {
+        let claims = self
+            .signed(application, access_token.expose(), algorithms)
+            .await?;
+        if text(&claims, "iss") != Some(application.tenant.issuer()) {
+            return Err(TokenFault::Issuer.into());
+        }
+        let meant = match claims.get("aud") {
+            Some(Value::String(given)) => given == audience,
+            Some(Value::Array(given)) => given.iter().any(|given| given == audience),
+            _ => false,
+        };
+        if !meant {
+            return Err(TokenFault::Audience.into());
+        }
+        let party = claims.get("azp").or(claims.get("client_id"));
+        if party.and_then(Value::as_str) != Some(&application.client_id) {
+            return Err(TokenFault::AuthorizedParty.into());
+        }
+        let time = |name, fault| {
+            let seconds = instant(&claims, name).ok_or(fault)?;
+            OffsetDateTime::from_unix_timestamp(seconds).map_err(|_| fault)
+        };
+        let expires_at = time("exp", TokenFault::Expired)?;
+        // No leeway: what has run out is not worth adopting.
+        if expires_at <= now {
+            return Err(TokenFault::Expired.into());
+        }
+        let issued_at = time("iat", TokenFault::IssuedAt)?;
+        let subject = text(&claims, "sub")
+            .filter(|subject| !subject.is_empty())
+            .ok_or(TokenFault::Subject)?
+            .to_owned();
+        Ok(AccessTokenClaims {
+            subject,
+            issued_at,
             expires_at,
         })
     }

@@ -70,13 +70,17 @@ impl Gateway {
         &self.sessions
     }
 
-    /// Does what goes on without a request: moves imports on. Run it once, beside the service, for as
-    /// long as the process lives.
-    pub async fn run_background(&self) {
-        match &self.imports {
-            Some(imports) => imports.work().await,
-            None => std::future::pending().await,
-        }
+    /// Does what goes on without a request: moves imports on, and asks Auth0 about the people of old
+    /// sessions where that is configured. Run it once, beside the service, for as long as the process
+    /// lives.
+    pub async fn run_background(self: &Arc<Self>) {
+        let imports = async {
+            match &self.imports {
+                Some(imports) => imports.work().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::join!(imports, self.revalidate());
     }
 
     /// The bytes a session answers checks with.

@@ -14,10 +14,13 @@ pub mod refresh;
 pub mod sign_in;
 pub mod users;
 
+mod adoption;
+mod backchannel;
 mod client_selection;
 mod json;
 mod login_state;
 mod refusal;
+mod revalidation;
 mod sign_out;
 mod user_sessions;
 

@@ -82,7 +82,7 @@ impl Gateway {
         Ok(())
     }
 
-    fn revoke_later(&self, session: &Session) {
+    pub(crate) fn revoke_later(&self, session: &Session) {
         let Some(client) = self.clients.by_name.get(session.client()) else {
             return;
         };

@@ -17,6 +17,7 @@
 //! tag      16
 //! ```
 
+mod derive;
 pub(crate) mod key_file;
 mod keys;
 mod status;

@@ -57,6 +57,13 @@ pub(super) fn read(environment: &dyn Environment, report: &mut Report) -> Settin
             "is longer than REQUEST_TIMEOUT_SECONDS, which ends a request first",
         );
     }
+    let session_store_path = r
+        .text("SESSION_STORE_PATH")
+        .map_or_else(|| PathBuf::from("sessions.redb"), PathBuf::from);
+    let import_folder = r.text("IMPORT_FOLDER").map_or_else(
+        || session_store_path.with_file_name("imports"),
+        PathBuf::from,
+    );
     let keys = management_api_keys(r);
     let management_access = management_access(r, http_host, !keys.is_empty());
     for name in MIRROR {
@@ -77,15 +84,16 @@ pub(super) fn read(environment: &dyn Environment, report: &mut Report) -> Settin
             .unwrap_or_else(|| env!("CARGO_PKG_VERSION").to_owned()),
         config_file: PathBuf::from(folder).join(format!("{file}.json")),
         session_duration: r.seconds("SESSION_DURATION_SECONDS", 86_400, 1, TEN_YEARS),
-        session_idle: r
-            .text("SESSION_IDLE_SECONDS")
-            .is_some()
-            .then(|| r.seconds("SESSION_IDLE_SECONDS", 0, 1, TEN_YEARS)),
+        session_idle: r.optional_seconds("SESSION_IDLE_SECONDS", 1),
         session_scope: r.text("SESSION_SCOPE"),
         session_store,
-        session_store_path: r
-            .text("SESSION_STORE_PATH")
-            .map_or_else(|| PathBuf::from("sessions.redb"), PathBuf::from),
+        session_store_path,
+        encryption_keys: r.text("SESSION_ENCRYPTION_KEYS").map(SecretString::from),
+        session_cache: usize::try_from(r.number("SESSION_CACHE_SIZE", 10_000, 0, 10_000_000))
+            .unwrap_or(10_000),
+        session_cache_age: r.seconds("SESSION_CACHE_SECONDS", 5, 1, 60),
+        session_revalidate: r.optional_seconds("SESSION_REVALIDATE_SECONDS", 60),
+        adopt_bearer: r.optional_seconds("ADOPT_BEARER_SECONDS", 1),
         refresh_grace: r.seconds("REFRESH_GRACE_SECONDS", 30, 0, 3600),
         id_token_leeway: r.seconds("ID_TOKEN_LEEWAY_SECONDS", 60, 0, 300),
         redis,
@@ -99,9 +107,7 @@ pub(super) fn read(environment: &dyn Environment, report: &mut Report) -> Settin
         max_body_bytes: usize::try_from(r.number("MAX_BODY_BYTES", 1 << 20, 1024, 1 << 30))
             .unwrap_or(1 << 20),
         import_results: r.seconds("IMPORT_RESULTS_SECONDS", 604_800, 60, TEN_YEARS),
-        import_folder: r
-            .text("IMPORT_FOLDER")
-            .map_or_else(|| PathBuf::from("imports"), PathBuf::from),
+        import_folder,
         import_max_bytes: r.number("IMPORT_MAX_BYTES", 100 << 20, 1024, 1 << 40),
         delay_shutdown: r.seconds("DELAY_SHUTDOWN_SECONDS", 10, 0, 3600),
     }
@@ -119,6 +125,13 @@ impl Reader<'_> {
                 .fault(name, "cannot be read", format!("give {what}"));
         }
         parsed
+    }
+
+    /// A time that is not set by default.
+    fn optional_seconds(&mut self, name: &str, least: u64) -> Option<Duration> {
+        self.text(name)
+            .is_some()
+            .then(|| self.seconds(name, least, least, TEN_YEARS))
     }
 
     fn number(&mut self, name: &str, default: u64, least: u64, most: u64) -> u64 {
@@ -269,11 +282,47 @@ fn redis(r: &mut Reader<'_>) -> Option<RedisSettings> {
     };
     let username = r.text("REDIS_USERNAME");
     let password = r.text("REDIS_PASSWORD").map(SecretString::from);
+    let sentinel_username = r.text("REDIS_SENTINEL_USERNAME");
+    let sentinel_password = r.text("REDIS_SENTINEL_PASSWORD").map(SecretString::from);
+    let ca = r.text("REDIS_CA");
+    let certificate = r.text("REDIS_CLIENT_CERT");
+    let key = r.text("REDIS_CLIENT_KEY").map(SecretString::from);
+    let tls = match r.text("REDIS_TLS").as_deref() {
+        // A certificate makes no sense without.
+        None => ca.is_some() || certificate.is_some(),
+        Some("true") => true,
+        Some("false") => false,
+        Some(_) => {
+            r.report.fault(
+                "REDIS_TLS",
+                "is neither true nor false",
+                "use true or false",
+            );
+            false
+        }
+    };
+    let client_certificate = match (certificate, key) {
+        (Some(certificate), Some(key)) => Some((certificate, key)),
+        (None, None) => None,
+        _ => {
+            r.report.fault(
+                "REDIS_CLIENT_CERT",
+                "and REDIS_CLIENT_KEY belong together",
+                "set both or neither",
+            );
+            None
+        }
+    };
     (!hosts.is_empty()).then_some(RedisSettings {
         hosts,
         mode,
         username,
         password,
+        sentinel_username,
+        sentinel_password,
+        tls,
+        ca,
+        client_certificate,
     })
 }
 

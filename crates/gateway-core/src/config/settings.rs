@@ -32,6 +32,18 @@ pub struct Settings {
     pub session_store: StoreKind,
     /// `SESSION_STORE_PATH`: `sessions.redb` by default.
     pub session_store_path: PathBuf,
+    /// `SESSION_ENCRYPTION_KEYS`: seal what a durable store holds; the first seals, all open.
+    pub encryption_keys: Option<SecretString>,
+    /// `SESSION_CACHE_SIZE`: sessions in the near cache over Redis, 10000 by default; 0 switches it off.
+    pub session_cache: usize,
+    /// `SESSION_CACHE_SECONDS`: longest age in the near cache, 5 by default.
+    pub session_cache_age: Duration,
+    /// `SESSION_REVALIDATE_SECONDS`: how often a session's person is asked about at Auth0; not at all by
+    /// default.
+    pub session_revalidate: Option<Duration>,
+    /// `ADOPT_BEARER_SECONDS`: how old a token of the service before this one may be to become a session;
+    /// none does by default.
+    pub adopt_bearer: Option<Duration>,
     /// `REFRESH_GRACE_SECONDS`: 30 by default.
     pub refresh_grace: Duration,
     /// `ID_TOKEN_LEEWAY_SECONDS`: how far clocks may differ, 60 by default, at most 300.
@@ -97,6 +109,16 @@ pub struct RedisSettings {
     pub username: Option<String>,
     /// `REDIS_PASSWORD`.
     pub password: Option<SecretString>,
+    /// `REDIS_SENTINEL_USERNAME`.
+    pub sentinel_username: Option<String>,
+    /// `REDIS_SENTINEL_PASSWORD`.
+    pub sentinel_password: Option<SecretString>,
+    /// `REDIS_TLS`.
+    pub tls: bool,
+    /// `REDIS_CA` (PEM, or `REDIS_CA_FILE`): the authority to trust; the system's when none.
+    pub ca: Option<String>,
+    /// `REDIS_CLIENT_CERT` and `REDIS_CLIENT_KEY` (PEM, or `…_FILE`).
+    pub client_certificate: Option<(String, SecretString)>,
 }
 
 /// Kind of Redis deployment.

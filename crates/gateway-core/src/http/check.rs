@@ -10,7 +10,7 @@ use super::head::Head;
 use super::respond::{self, Answer};
 use super::route::Route;
 use crate::Error;
-use crate::gateway::Gateway;
+use crate::gateway::{Caller, Gateway};
 use crate::profile::Rendered;
 
 /// Header names of `/auth`.
@@ -36,6 +36,7 @@ pub(super) fn now(
         .check_now(&Credential::of(value), presented)?
     {
         Verdict::Live(session) => Some(render(&session, route)),
+        Verdict::Unknown if gateway.may_adopt(value) => None,
         Verdict::Expired(_) | Verdict::Unknown => Some(Err(Error::NoSession)),
         Verdict::RunOut(_) => None,
     }
@@ -46,6 +47,7 @@ pub(super) async fn later(
     gateway: &Arc<Gateway>,
     head: &Head<'_>,
     route: Route,
+    caller: &Caller,
 ) -> Result<Answer, Error> {
     let (value, presented) = head.credential().ok_or(Error::NoSession)?;
     let session = match gateway
@@ -55,6 +57,9 @@ pub(super) async fn later(
     {
         Verdict::Live(session) => session,
         Verdict::RunOut(session) => gateway.refreshed(&session).await?,
+        Verdict::Unknown if gateway.may_adopt(value) => {
+            gateway.adopt(value, presented, caller).await?
+        }
         Verdict::Expired(_) | Verdict::Unknown => return Err(Error::NoSession),
     };
     render(&session, route)

@@ -35,7 +35,7 @@ use bytes::Bytes;
 use futures_util::FutureExt as _;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde_json::{Map, Value};
 use tokio::time::timeout;
@@ -239,7 +239,7 @@ impl GatewayService {
             Route::WebLogin => login::web_login(gateway, &context).await,
             Route::WebLoginCallback => login::callback(gateway, &context).await,
             Route::UserInfo | Route::Auth | Route::AuthBelow => {
-                check::later(gateway, &context.head, found.route).await
+                check::later(gateway, &context.head, found.route, &context.caller).await
             }
             Route::Logout => logout::logout(gateway, &context).await,
             Route::ActiveUsers => active_users::list(gateway, &context).await,
@@ -276,6 +276,12 @@ impl GatewayService {
             Route::Health => Ok(status::Status::healthz(gateway)),
             Route::Ready => Ok(status.ready(gateway).await),
             Route::CheckUp => Ok(status.check_up(gateway).await),
+            Route::BackchannelLogout => {
+                let params = self.read_body(parts, body).await?;
+                let token = params.require(&["logout_token"])?;
+                gateway.backchannel_logout(token).await?;
+                Ok(respond::empty(StatusCode::OK))
+            }
             Route::Token | Route::Refresh | Route::ChangePassword => {
                 let params = self.read_body(parts, body).await?;
                 match found.route {

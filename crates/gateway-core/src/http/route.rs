@@ -18,6 +18,7 @@ pub(super) enum Route {
     WebLoginCallback,
     Logout,
     ChangePassword,
+    BackchannelLogout,
     ActiveUsers,
     Users,
     CountUsers,
@@ -49,7 +50,7 @@ pub(super) enum Exposure {
 const READ: &str = "GET, HEAD";
 
 /// Path, route, the `Allow` header, and where it is served.
-const ROUTES: [(&str, Route, &str, Exposure); 26] = [
+const ROUTES: [(&str, Route, &str, Exposure); 27] = [
     ("/authorize", Route::Authorize, "GET", Exposure::Public),
     ("/oauth/token", Route::Token, "POST", Exposure::Public),
     ("/refreshtoken", Route::Refresh, "POST", Exposure::Public),
@@ -69,6 +70,12 @@ const ROUTES: [(&str, Route, &str, Exposure); 26] = [
     (
         "/changepassword",
         Route::ChangePassword,
+        "POST",
+        Exposure::Public,
+    ),
+    (
+        "/backchannel-logout",
+        Route::BackchannelLogout,
         "POST",
         Exposure::Public,
     ),

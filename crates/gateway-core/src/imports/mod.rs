@@ -14,7 +14,7 @@ mod schema;
 mod submit;
 mod work;
 
-pub use self::payloads::{FilePayloads, Payloads};
+pub use self::payloads::{FilePayloads, Payloads, RecordPayloads};
 pub use self::schema::{RowFault, check};
 pub(crate) use self::submit::MAX_EXTERNAL_ID;
 pub use self::submit::{Checked, Options, Submitted};

@@ -1,10 +1,12 @@
 //! What is too large for a record: the rows still to be sent, and the errors of those that failed.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use sessionkit::StoreError;
+use sessionkit::{Clock, RecordStore, RecordSwap, StoreError};
 use tokio::fs;
 use tokio::io::AsyncWriteExt as _;
 
@@ -98,6 +100,93 @@ impl Payloads for FilePayloads {
             }
         }
         Ok(jobs)
+    }
+}
+
+/// Payloads as records of the session store, for replicas that share one. They expire by themselves.
+#[derive(Debug)]
+pub struct RecordPayloads {
+    records: Arc<dyn RecordStore>,
+    clock: Arc<dyn Clock>,
+    retention: Duration,
+}
+
+impl RecordPayloads {
+    /// Payloads that are kept for `retention` after they were written.
+    #[must_use]
+    pub fn new(records: Arc<dyn RecordStore>, clock: Arc<dyn Clock>, retention: Duration) -> Self {
+        Self {
+            records,
+            clock,
+            retention,
+        }
+    }
+}
+
+fn record_key(job: &str, name: &str) -> String {
+    format!("import/payload/{job}/{name}")
+}
+
+#[async_trait]
+impl Payloads for RecordPayloads {
+    async fn put(&self, job: &str, name: &str, bytes: Bytes) -> Result<(), StoreError> {
+        let (key, now) = (record_key(job, name), self.clock.now());
+        let until = now.after(self.retention);
+        loop {
+            let created = self
+                .records
+                .create_record(&key, bytes.clone(), until, now)
+                .await?;
+            if created.is_some() {
+                return Ok(());
+            }
+            // A second try of the same work: the newer one counts.
+            let Some(stored) = self.records.record(&key, now).await? else {
+                continue;
+            };
+            let swapped = self
+                .records
+                .swap_record(&key, stored.version, bytes.clone(), until, now)
+                .await?;
+            if matches!(swapped, RecordSwap::Stored(_)) {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn get(&self, job: &str, name: &str) -> Result<Option<Bytes>, StoreError> {
+        let stored = self
+            .records
+            .record(&record_key(job, name), self.clock.now())
+            .await?;
+        Ok(stored.map(|stored| stored.value))
+    }
+
+    async fn remove(&self, job: &str, name: &str) -> Result<(), StoreError> {
+        self.records
+            .remove_record(&record_key(job, name), self.clock.now())
+            .await
+            .map(drop)
+    }
+
+    async fn remove_all(&self, job: &str) -> Result<(), StoreError> {
+        // A few at a time: each comes with its content.
+        const PAGE: usize = 4;
+        let (prefix, now) = (record_key(job, ""), self.clock.now());
+        loop {
+            let found = self.records.records(&prefix, None, PAGE, now).await?;
+            for (key, _) in &found {
+                self.records.remove_record(key, now).await?;
+            }
+            if found.len() < PAGE {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn jobs(&self) -> Result<Vec<String>, StoreError> {
+        // Nothing is left behind that would not expire.
+        Ok(Vec::new())
     }
 }
 

@@ -108,6 +108,10 @@ impl EncryptionKeys {
         Ok(Self(keys.into()))
     }
 
+    pub(super) fn one(key: Key) -> Self {
+        Self(Arc::from([key]))
+    }
+
     /// Names of the keys, the one that seals first.
     pub fn ids(&self) -> impl Iterator<Item = KeyId> {
         self.0.iter().map(|key| key.id)
@@ -131,7 +135,7 @@ impl EncryptionKeys {
 impl Key {
     /// The id and the working key come from the given one by different hashes, so that the id, which is
     /// stored in the clear, says nothing about either.
-    fn new(bytes: &[u8; 32]) -> Option<Self> {
+    pub(super) fn new(bytes: &[u8; 32]) -> Option<Self> {
         let named = Zeroizing::new([b"sessionkit key id".as_slice(), bytes].concat());
         let id = digest(&SHA256, &named);
         let id = KeyId(*id.as_ref().first_chunk()?);

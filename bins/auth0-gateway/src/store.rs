@@ -1,0 +1,196 @@
+//! The store that is configured.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use auth0_api::Application;
+use gateway_core::config::{Clients, RedisMode, Settings, StoreKind};
+use gateway_core::imports::{FilePayloads, Payloads, RecordPayloads};
+use secrecy::ExposeSecret;
+use sessionkit::embedded::{EmbeddedOptions, EmbeddedStore};
+use sessionkit::redis::{self, RedisStore, RedisTls};
+use sessionkit::seal::Reseal;
+use sessionkit::{
+    Clock, EncryptionKeys, MemoryStore, OneTimeStore, RecordStore, SessionStore, SystemClock,
+};
+
+use crate::serve::BoxError;
+
+/// Values that are sealed anew in one go.
+const RESEAL_BATCH: usize = 100;
+/// Pause between two goes, and after a round.
+const RESEAL_PAUSE: Duration = Duration::from_millis(500);
+const RESEAL_ROUND: Duration = Duration::from_secs(3600);
+
+/// One store behind all its ports.
+pub(crate) struct Stores {
+    pub(crate) sessions: Arc<dyn SessionStore>,
+    pub(crate) one_time: Arc<dyn OneTimeStore>,
+    pub(crate) records: Arc<dyn RecordStore>,
+    pub(crate) payloads: Arc<dyn Payloads>,
+    pub(crate) reseal: Option<Arc<dyn Reseal>>,
+}
+
+impl Stores {
+    fn of<S>(store: &Arc<S>, payloads: Arc<dyn Payloads>) -> Self
+    where
+        S: SessionStore + OneTimeStore + RecordStore + 'static,
+    {
+        Self {
+            sessions: Arc::clone(store) as _,
+            one_time: Arc::clone(store) as _,
+            records: Arc::clone(store) as _,
+            payloads,
+            reseal: None,
+        }
+    }
+}
+
+/// Opens the store. Never another one in the place of the one that is configured: sign-outs would be
+/// lost.
+pub(crate) async fn open(settings: &Settings, clients: &Clients) -> Result<Stores, BoxError> {
+    let files = || Arc::new(FilePayloads::new(&settings.import_folder));
+    match settings.session_store {
+        StoreKind::Memory => Ok(Stores::of(&Arc::new(MemoryStore::new()), files())),
+        StoreKind::Embedded => {
+            let path = settings.session_store_path.clone();
+            let keys = match keys(settings)? {
+                Some(keys) => keys,
+                None => EncryptionKeys::load_or_create(&key_file(&path))?,
+            };
+            // Opening reads the whole file.
+            let open = move || EmbeddedStore::open(&path, EmbeddedOptions::new(keys));
+            let store = Arc::new(tokio::task::spawn_blocking(open).await??);
+            let reseal: Arc<dyn Reseal> = Arc::clone(&store) as _;
+            Ok(Stores {
+                reseal: Some(reseal),
+                ..Stores::of(&store, files())
+            })
+        }
+        StoreKind::Redis => {
+            let keys = match keys(settings)? {
+                Some(keys) => keys,
+                None => {
+                    tracing::warn!(
+                        "SESSION_ENCRYPTION_KEYS is not set: sessions are sealed with a key made from the client \
+                         secrets of config.json, and changing one of these signs everybody out"
+                    );
+                    derived(clients)?
+                }
+            };
+            let store = Arc::new(RedisStore::connect(redis_settings(settings, keys)?).await?);
+            if let Err(error) = store.check().await {
+                tracing::warn!(%error, "redis cannot be reached yet: /-/ready says so until it can");
+            }
+            let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+            let payloads =
+                RecordPayloads::new(Arc::clone(&store) as _, clock, settings.import_results);
+            let reseal: Arc<dyn Reseal> = Arc::clone(&store) as _;
+            Ok(Stores {
+                reseal: Some(reseal),
+                ..Stores::of(&store, Arc::new(payloads))
+            })
+        }
+    }
+}
+
+/// `SESSION_ENCRYPTION_KEYS`, read.
+pub(crate) fn keys(settings: &Settings) -> Result<Option<EncryptionKeys>, BoxError> {
+    let text = settings.encryption_keys.as_ref();
+    text.map(|text| EncryptionKeys::parse(text.expose_secret()))
+        .transpose()
+        .map_err(|error| format!("SESSION_ENCRYPTION_KEYS: {error}").into())
+}
+
+/// Beside the store's file.
+fn key_file(store: &Path) -> std::path::PathBuf {
+    store.with_extension("keys")
+}
+
+/// A key that all replicas of one configuration share, made from what only they know.
+fn derived(clients: &Clients) -> Result<EncryptionKeys, BoxError> {
+    let management = clients.management.as_ref().map(|m| &m.application);
+    let applications = clients.by_name.values().map(|client| &client.application);
+    let mut parts: Vec<(&str, &str)> = applications
+        .chain(management)
+        .map(
+            |Application {
+                 client_id,
+                 client_secret,
+                 ..
+             }| { (client_id.as_str(), client_secret.expose()) },
+        )
+        .collect();
+    parts.sort_unstable();
+    parts.dedup();
+    let parts: Vec<&str> = parts
+        .into_iter()
+        .flat_map(|(id, secret)| [id, secret])
+        .collect();
+    Ok(EncryptionKeys::derive("sessions of auth0-gateway", &parts)?)
+}
+
+fn redis_settings(
+    settings: &Settings,
+    keys: EncryptionKeys,
+) -> Result<redis::RedisSettings, BoxError> {
+    let given = settings
+        .redis
+        .as_ref()
+        .ok_or("REDIS_HOSTS is missing for SESSION_STORE redis")?;
+    let scope = settings.session_scope.as_deref().unwrap_or("auth0-gateway");
+    Ok(redis::RedisSettings {
+        mode: match &given.mode {
+            RedisMode::Normal => redis::RedisMode::Standalone,
+            RedisMode::Cluster => redis::RedisMode::Cluster,
+            RedisMode::Sentinel { master_name } => redis::RedisMode::Sentinel {
+                master_name: master_name.clone(),
+            },
+        },
+        hosts: given.hosts.clone(),
+        username: given.username.clone(),
+        password: given.password.clone(),
+        sentinel_username: given.sentinel_username.clone(),
+        sentinel_password: given.sentinel_password.clone(),
+        tls: given.tls.then(|| RedisTls {
+            ca: given.ca.as_ref().map(|pem| pem.clone().into_bytes()),
+            client: given
+                .client_certificate
+                .as_ref()
+                .map(|(certificate, key)| (certificate.clone().into_bytes(), key.clone())),
+        }),
+        scope: scope.to_owned(),
+        near_cache: settings.session_cache,
+        near_cache_age: settings.session_cache_age,
+        ..redis::RedisSettings::new("", 0, keys)
+    })
+}
+
+/// Seals anew, for ever and slowly, what older keys have sealed, and says when these can go.
+pub(crate) async fn reseal(store: Arc<dyn Reseal>) {
+    let mut told = false;
+    loop {
+        match store.reseal(RESEAL_BATCH, SystemClock.now()).await {
+            Ok(progress) => {
+                let left = progress.sealed_with_older_keys;
+                if left == Some(0) && !told {
+                    told = true;
+                    tracing::info!(
+                        "nothing is sealed with an older key: all but the first of SESSION_ENCRYPTION_KEYS are safe to drop"
+                    );
+                }
+                let pause = if progress.round_done {
+                    RESEAL_ROUND
+                } else {
+                    RESEAL_PAUSE
+                };
+                tokio::time::sleep(pause).await;
+            }
+            Err(error) => {
+                tracing::debug!(%error, "values were not sealed anew");
+                tokio::time::sleep(RESEAL_ROUND / 60).await;
+            }
+        }
+    }
+}

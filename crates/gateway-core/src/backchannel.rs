@@ -1,0 +1,98 @@
+//! Auth0 says that a session of its own has ended (OpenID Connect Back-Channel Logout 1.0).
+
+use std::sync::Arc;
+
+use auth0_api::{LogoutToken, VerifyError, unverified_claims};
+use serde_json::{Map, Value};
+use sessionkit::{Credential, Session, Timestamp};
+
+use crate::config::Client;
+use crate::{Error, Gateway};
+
+impl Gateway {
+    /// Ends the sessions that a logout token is about: those of its `sid`, or, without one, all of its
+    /// `sub`. Says how many there were.
+    ///
+    /// A token serves once. It ends sessions of its own tenant alone.
+    ///
+    /// # Errors
+    /// [`Error::BadRequest`] for a token that does not hold or was used before, [`Error::Unavailable`]
+    /// when the tenant's keys cannot be had, [`Error::Store`].
+    pub async fn backchannel_logout(&self, token: &str) -> Result<usize, Error> {
+        let refused = |why: &str| Error::BadRequest(format!("logout_token is not valid: {why}"));
+        let unverified = unverified_claims(token).ok_or_else(|| refused("no signed token"))?;
+        let client = self
+            .client_named_by(&unverified)
+            .ok_or_else(|| refused("for none of the clients"))?;
+        let now = self.sessions.now();
+        let claims = self
+            .verifier
+            .logout_token(
+                &client.application,
+                &LogoutToken::new(token),
+                &client.signing_algorithms,
+                now.to_utc(),
+            )
+            .await
+            .map_err(|error| match error {
+                VerifyError::Invalid(fault) => refused(&fault.to_string()),
+                VerifyError::KeysUnavailable(error) => error.into(),
+                error => Error::Internal(Box::new(error)),
+            })?;
+        let issuer = client.application.tenant.issuer();
+        let key = Credential::of(format!("logout {issuer} {}", claims.jti).as_bytes());
+        let until = claims.expires_at.unix_timestamp().saturating_mul(1000);
+        // Before anything ends: a token that is sent again later must not end what began since.
+        let first = self
+            .one_time
+            .claim(key, Timestamp::from_unix_millis(until), now)
+            .await?;
+        if !first {
+            return Err(refused("used before"));
+        }
+        let store = self.sessions.store();
+        let sessions = match (&claims.sid, &claims.subject) {
+            (Some(sid), _) => {
+                store
+                    .sessions_by_identity_provider_session(sid, now)
+                    .await?
+            }
+            (None, Some(subject)) => store.sessions_of(subject, now).await?,
+            (None, None) => Vec::new(),
+        };
+        let mut ended = 0;
+        for session in sessions {
+            let same_person = claims
+                .subject
+                .as_deref()
+                .is_none_or(|subject| subject == session.subject());
+            if same_person && self.is_of_tenant(&session, issuer) {
+                let last = store.end(session.subject(), session.id(), now).await?;
+                if let Some(last) = last {
+                    self.revoke_later(&last);
+                    ended += 1;
+                }
+            }
+        }
+        Ok(ended)
+    }
+
+    /// The client whose application a token of this tenant was issued for.
+    fn client_named_by(&self, claims: &Map<String, Value>) -> Option<&Arc<Client>> {
+        let issuer = claims.get("iss")?.as_str()?;
+        let audience = claims.get("aud")?;
+        let names = |id: &str| match audience {
+            Value::String(given) => given == id,
+            Value::Array(given) => given.iter().any(|given| given == id),
+            _ => false,
+        };
+        self.clients.by_name.values().find(|client| {
+            client.application.tenant.issuer() == issuer && names(&client.application.client_id)
+        })
+    }
+
+    fn is_of_tenant(&self, session: &Session, issuer: &str) -> bool {
+        let client = self.clients.by_name.get(session.client());
+        client.is_some_and(|client| client.application.tenant.issuer() == issuer)
+    }
+}
