@@ -5,9 +5,11 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-use redb::{Builder, Database, DatabaseError};
+use redb::backends::FileBackend;
+use redb::{Builder, Database, DatabaseError, StorageBackend};
 
 use super::error::EmbeddedError;
+use super::guard::Guarded;
 use super::rows;
 use crate::error::BoxError;
 use crate::seal::key_file::{sync_folder, temporary_beside};
@@ -17,12 +19,13 @@ const PAGE_CACHE: usize = 64 * 1024 * 1024;
 /// A file with less air in it than this is not compacted.
 const AIR: u64 = 64 * 1024 * 1024;
 
-type Open = Box<dyn Fn(&Path) -> Result<Database, DatabaseError> + Send>;
+type Disk = Box<dyn Fn(fs::File) -> Result<Box<dyn StorageBackend>, DatabaseError> + Send>;
 
 /// How the file is opened, again after trouble with the disk. Tests put a disk with faults here.
 pub(super) struct Opener {
     pub(super) path: PathBuf,
-    open: Open,
+    check_pages: bool,
+    disk: Disk,
 }
 
 impl std::fmt::Debug for Opener {
@@ -33,42 +36,46 @@ impl std::fmt::Debug for Opener {
     }
 }
 
-/// A builder as every opening takes it.
-pub(super) fn builder(check: bool) -> Builder {
-    let mut builder = Builder::new();
-    builder.set_cache_size(PAGE_CACHE);
-    builder.set_check_integrity_on_open(check);
-    builder
-}
-
 impl Opener {
-    pub(super) fn new(path: &Path, check: bool) -> Self {
-        Self::with(path, move |path| builder(check).open(path))
+    pub(super) fn new(path: &Path, check_pages: bool) -> Self {
+        Self::with(path, check_pages, |file| {
+            Ok(Box::new(FileBackend::new(file)?))
+        })
     }
 
     pub(super) fn with(
         path: &Path,
-        open: impl Fn(&Path) -> Result<Database, DatabaseError> + Send + 'static,
+        check_pages: bool,
+        disk: impl Fn(fs::File) -> Result<Box<dyn StorageBackend>, DatabaseError> + Send + 'static,
     ) -> Self {
         Self {
             path: path.to_owned(),
-            open: Box::new(open),
+            check_pages,
+            disk: Box::new(disk),
         }
     }
 
-    /// Opens the file, which must be there.
-    pub(super) fn open(&self) -> Result<Database, EmbeddedError> {
-        let length = fs::metadata(&self.path)
-            .map_err(|source| self.io(source))?
-            .len();
+    /// Opens the file, which must be there. Nothing is written to it before the guard releases it.
+    pub(super) fn open(&self) -> Result<(Database, Guarded), EmbeddedError> {
+        let mut options = fs::OpenOptions::new();
+        let file = options.read(true).write(true).open(&self.path);
+        let file = file.map_err(|source| self.io(source))?;
+        let length = file.metadata().map_err(|source| self.io(source))?.len();
         // To redb an empty file is a new one. To us it is one that lost its content.
         if length == 0 {
             return Err(self.damaged("it is empty"));
         }
+        let disk = (self.disk)(file).map_err(|error| EmbeddedError::of(&self.path, error))?;
+        let guarded = Guarded::new(disk);
+        let mut builder = Builder::new();
+        builder.set_cache_size(PAGE_CACHE);
+        builder.set_check_integrity_on_open(self.check_pages);
         // redb may panic at what it does not expect in a file.
-        catch_unwind(AssertUnwindSafe(|| (self.open)(&self.path)))
+        let open = AssertUnwindSafe(|| builder.create_with_backend(guarded.clone()));
+        let database = catch_unwind(open)
             .map_err(|_| self.damaged("reading it failed"))?
-            .map_err(|error| EmbeddedError::of(&self.path, error))
+            .map_err(|error| EmbeddedError::of(&self.path, error))?;
+        Ok((database, guarded))
     }
 
     pub(super) fn io(&self, source: io::Error) -> EmbeddedError {
@@ -99,15 +106,14 @@ impl Opener {
     }
 
     /// Opens the file at start-up; makes it when there is none.
-    pub(super) fn open_or_create(&self) -> Result<Database, EmbeddedError> {
+    pub(super) fn open_or_create(&self) -> Result<(Database, Guarded), EmbeddedError> {
         let exists = fs::exists(&self.path).map_err(|source| self.io(source))?;
         if !exists {
             self.create()?;
         }
-        let mut database = self.open()?;
+        let (database, guarded) = self.open()?;
         self.check_format(&database)?;
-        self.compact(&mut database)?;
-        Ok(database)
+        Ok((database, guarded))
     }
 
     /// Makes an empty file under another name first: a crash leaves no half of one under this name. Of
@@ -174,7 +180,7 @@ impl Opener {
     }
 
     /// Gives back what a file holds beyond twice its content.
-    fn compact(&self, database: &mut Database) -> Result<(), EmbeddedError> {
+    pub(super) fn compact(&self, database: &mut Database) -> Result<(), EmbeddedError> {
         let length = || fs::metadata(&self.path).map_or(0, |file| file.len());
         let before = length();
         if before < AIR {

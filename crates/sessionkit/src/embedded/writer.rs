@@ -208,7 +208,8 @@ impl Writer {
             )));
         }
         self.tried = Some(Instant::now());
-        let database = self.opener.open()?;
+        let (database, guarded) = self.opener.open()?;
+        guarded.release().map_err(|source| self.opener.io(source))?;
         self.database = Some(database);
         match self.settle_doubts() {
             Ok(()) => {

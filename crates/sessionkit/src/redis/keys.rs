@@ -196,7 +196,7 @@ mod tests {
         assert_eq!(RecordId::from_key(&prefix("other"), &key), None);
         insta::assert_snapshot!(
             String::from_utf8(key).unwrap(),
-            @"scope:s1:{IWOuMbCIqSbAvSFMtNEL6A}:r:CQkJCQkJCQkJCQkJCQkJCQ"
+            @"scope:s1:{sD5dRQnNN0dts4-3b5tbPA}:r:CQkJCQkJCQkJCQkJCQkJCQ"
         );
     }
 }
