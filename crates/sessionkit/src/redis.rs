@@ -18,7 +18,11 @@
 //! server: it would go on with a server that has become a replica. So this module asks sentinels and
 //! servers for their role itself, which are two commands.
 //!
-//! The layout of the keys is in [`keys`](self) (see the source of `redis/keys.rs`); it carries a version.
+//! The layout of the keys stands at the top of `redis/keys.rs`; its version is part of every key. Leases
+//! are judged by the callers' clocks: those of replicas may differ by some seconds, not by more. RESP3 is
+//! needed, which Redis speaks since 6.0; a restricted user needs the data commands and scripts, and
+//! `CLIENT TRACKING` for the near cache, which is not used with a cluster.
+//!
 //! Values are sealed (see [`crate::seal`]); in the clear are expiry, idle limit, last use and version of
 //! a session, names of named records, and the subjects that may be active.
 

@@ -77,7 +77,7 @@ async fn without_a_near_cache_too() {
 #[tokio::test]
 async fn a_cluster_conforms() {
     let cluster = Cluster::start();
-    let mut settings = settings(cluster.port());
+    let mut settings = settings(cluster.ports()[0]);
     settings.mode = RedisMode::Cluster;
     conforms(&connect(settings).await).await;
 }
@@ -148,12 +148,12 @@ async fn the_near_cache_follows_changes_elsewhere_and_is_off_without_a_connectio
     let next = conformance::moved(&first, b"next", NOW);
     let swap = two.compare_and_swap(&first, next, None, NOW).await.unwrap();
     assert!(matches!(swap, Swap::Stored(_)), "{swap:?}");
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
     assert!(matches!(one.peek(&credential, NOW), Peek::Unknown));
     assert!(is_there(&one, 1).await);
 
     two.end("user 1", first.id(), NOW).await.unwrap().unwrap();
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
     assert!(matches!(one.peek(&credential, NOW), Peek::Unknown));
     assert!(!is_there(&one, 1).await);
     let status = one.status().near_cache;
@@ -166,7 +166,7 @@ async fn the_near_cache_follows_changes_elsewhere_and_is_off_without_a_connectio
     one.create(numbered(2), NOW).await.unwrap();
     assert!(is_there(&one, 2).await);
     server.kill();
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
     assert!(matches!(
         one.peek(&numbered(2).credential(), NOW),
         Peek::Unknown
@@ -193,7 +193,7 @@ async fn the_near_cache_is_bounded() {
     let server = Server::start();
     let mut settings = settings(server.port);
     settings.near_cache = 10;
-    settings.near_cache_age = Duration::from_millis(300);
+    settings.near_cache_age = Duration::from_secs(1);
     let store = connect(settings).await;
     for number in 0..50 {
         store.create(numbered(number), NOW).await.unwrap();
@@ -202,7 +202,7 @@ async fn the_near_cache_is_bounded() {
     assert_eq!(store.status().near_cache.sessions, 10);
     let peek = || matches!(store.peek(&numbered(49).credential(), NOW), Peek::Found(_));
     assert!(peek());
-    tokio::time::sleep(Duration::from_millis(350)).await;
+    tokio::time::sleep(Duration::from_millis(1050)).await;
     assert!(!peek());
 }
 
@@ -450,7 +450,7 @@ async fn threat_23_refreshed_claims_reach_every_replica() {
         if now.generation() == 2 {
             break;
         }
-        assert!(start.elapsed() < Duration::from_millis(500));
+        assert!(start.elapsed() < Duration::from_secs(3));
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     println!("the other replica knew after {:?}", start.elapsed());
@@ -525,6 +525,8 @@ async fn threat_32_callers_that_leave_take_nobodys_answer() {
     let server = Server::start();
     let mut settings = settings(server.port);
     settings.near_cache = 0;
+    // What is looked for here is no slow machine.
+    settings.response_timeout = Duration::from_secs(20);
     let store = Arc::new(connect(settings).await);
     for number in 0..64 {
         store.create(numbered(number), NOW).await.unwrap();
@@ -630,4 +632,43 @@ async fn a_primary_that_became_a_replica_is_left() {
     until_it_works(&store).await;
     store.create(numbered(2), NOW).await.unwrap();
     assert!(is_there(&store, 2).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_loss_of_a_clusters_primary_is_survived() {
+    let mut cluster = Cluster::start_with_replicas();
+    let mut settings = settings(cluster.ports()[0]);
+    settings.mode = RedisMode::Cluster;
+    let host = |port: u16| ("127.0.0.1".to_owned(), port);
+    settings.hosts = cluster.ports().into_iter().map(host).collect();
+    let store = connect(settings).await;
+    for number in 0..60 {
+        store.create(numbered(number), NOW).await.unwrap();
+    }
+    cluster.kill_a_primary();
+    let start = Instant::now();
+    let (mut errors, mut in_a_row, mut last_error) = (0, 0, Duration::ZERO);
+    // Until every session has been served once around.
+    while in_a_row < 60 {
+        assert!(start.elapsed() < Duration::from_secs(40), "{errors} errors");
+        match store.load(&numbered(in_a_row).credential(), NOW).await {
+            Ok(Some(_)) => in_a_row += 1,
+            Ok(None) => panic!("live session {in_a_row} was denied"),
+            Err(_) => {
+                errors += 1;
+                in_a_row = 0;
+                last_error = start.elapsed();
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    println!("{errors} errors, the last {last_error:?} after the loss");
+    assert!(errors > 0);
+    for number in 60..80 {
+        store.create(numbered(number), NOW).await.unwrap();
+    }
+    assert_eq!(
+        store.active_subjects(None, 100, NOW).await.unwrap().len(),
+        80
+    );
 }

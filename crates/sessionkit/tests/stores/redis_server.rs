@@ -233,33 +233,54 @@ impl Sentinel {
     }
 }
 
-/// Three primaries.
+/// Three primaries, and as many replicas where they are asked for.
 pub(crate) struct Cluster(Vec<Server>);
 
 impl Cluster {
     pub(crate) fn start() -> Self {
-        let start = || Server::start_with(&["--cluster-enabled", "yes"]);
-        let servers = vec![start(), start(), start()];
-        let nodes: Vec<String> = servers
-            .iter()
-            .map(|s| format!("127.0.0.1:{}", s.port))
-            .collect();
+        Self::of(3, "0")
+    }
+
+    pub(crate) fn start_with_replicas() -> Self {
+        Self::of(6, "1")
+    }
+
+    fn of(servers: usize, replicas: &str) -> Self {
+        let options = ["--cluster-enabled", "yes", "--cluster-node-timeout", "1500"];
+        let servers: Vec<Server> = (0..servers).map(|_| Server::start_with(&options)).collect();
+        let node = |server: &Server| format!("127.0.0.1:{}", server.port);
+        let nodes: Vec<String> = servers.iter().map(node).collect();
         let mut create = vec!["--cluster", "create"];
         create.extend(nodes.iter().map(String::as_str));
-        create.push("--cluster-yes");
+        create.extend(["--cluster-replicas", replicas, "--cluster-yes"]);
         servers[0].cli(&create);
         let begun = Instant::now();
-        while !servers
-            .iter()
-            .all(|s| s.cli(&["CLUSTER", "INFO"]).contains("cluster_state:ok"))
-        {
-            assert!(begun.elapsed() < Duration::from_secs(20));
+        let ready = |server: &Server| {
+            server
+                .cli(&["CLUSTER", "INFO"])
+                .contains("cluster_state:ok")
+        };
+        let linked = |server: &Server| {
+            let info = server.cli(&["INFO", "replication"]);
+            !info.contains("role:slave") || info.contains("master_link_status:up")
+        };
+        while !servers.iter().all(|server| ready(server) && linked(server)) {
+            assert!(begun.elapsed() < Duration::from_secs(30));
             std::thread::sleep(Duration::from_millis(50));
         }
         Self(servers)
     }
 
-    pub(crate) fn port(&self) -> u16 {
-        self.0[0].port
+    pub(crate) fn ports(&self) -> Vec<u16> {
+        self.0.iter().map(|server| server.port).collect()
+    }
+
+    /// Kills a primary once its replica has all that was written, and says that there was one.
+    pub(crate) fn kill_a_primary(&mut self) {
+        let primary =
+            |server: &Server| server.cli(&["INFO", "replication"]).contains("role:master");
+        let at = self.0.iter().position(primary).unwrap();
+        assert_eq!(self.0[at].cli(&["WAIT", "1", "5000"]).trim(), "1");
+        self.0[at].kill();
     }
 }
