@@ -20,11 +20,13 @@ use sessionkit::{Lifetimes, MemoryStore, Sessions, SystemClock};
 
 const REFRESH: &str = "refresh_token";
 
-struct Configuration(String);
+struct Configuration(String, &'static [(&'static str, &'static str)]);
 
 impl Environment for Configuration {
     fn variable(&self, name: &str) -> Option<String> {
-        (name == "HTTP_HOST").then(|| "127.0.0.1".to_owned())
+        let given = self.1.iter().chain(&[("HTTP_HOST", "127.0.0.1")]);
+        let found = given.into_iter().find(|(given, _)| *given == name);
+        found.map(|(_, value)| (*value).to_owned())
     }
 
     fn read_file(&self, _: &Path) -> io::Result<String> {
@@ -40,6 +42,13 @@ struct World {
 
 /// A gateway whose access tokens live for this long.
 async fn world(access_token_lifetime: u64) -> World {
+    world_with(access_token_lifetime, &[]).await
+}
+
+async fn world_with(
+    access_token_lifetime: u64,
+    variables: &'static [(&'static str, &'static str)],
+) -> World {
     let settings = TenantSettings {
         access_token_lifetime: Duration::from_secs(access_token_lifetime),
         ..TenantSettings::default()
@@ -58,7 +67,7 @@ async fn world(access_token_lifetime: u64) -> World {
         client(r#"["offline_access", "profile", "website"]"#),
         client(r#"["offline_access", "profile"]"#)
     );
-    let loaded = load(&Configuration(config)).unwrap();
+    let loaded = load(&Configuration(config, variables)).unwrap();
     let store = Arc::new(MemoryStore::new());
     let sessions = Sessions::new(
         Arc::clone(&store) as _,
@@ -343,4 +352,93 @@ async fn sign_ins_of_one_person_in_one_second_are_sessions_of_their_own() {
         .await;
     assert_eq!(world.check(&cookies[0]).await.0, 401);
     assert_eq!(world.check(&cookies[1]).await.0, 200);
+}
+
+/// A token as the service before this one handed it out.
+async fn foreign_token(world: &World) -> String {
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let form = [
+        ("grant_type", "password"),
+        ("username", "mia@example.org"),
+        ("password", "Correct-Horse-1"),
+        ("client_id", "dev-website"),
+        ("client_secret", "dev-website-secret"),
+        ("audience", "https://api.example.org/"),
+        ("scope", "openid profile email"),
+    ];
+    let url = format!("{}/oauth/token", world.tenant.url());
+    let body: String = url::form_urlencoded::Serializer::new(String::new())
+        .extend_pairs(form)
+        .finish();
+    let answer = http
+        .post(url)
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body(body)
+        .send()
+        .await
+        .unwrap();
+    let tokens: Value = answer.json().await.unwrap();
+    tokens["access_token"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn on_swap_day_a_known_token_becomes_a_session_once() {
+    let world = world_with(3600, &[("ADOPT_BEARER_SECONDS", "86400")]).await;
+    let token = foreign_token(&world).await;
+    let cookie = format!("sid={token}");
+    // Many at once make one session.
+    let checks: Vec<_> = (0..20)
+        .map(|_| {
+            let (world, cookie) = (world.clone(), cookie.clone());
+            tokio::spawn(async move { world.check(&cookie).await })
+        })
+        .collect();
+    for check in checks {
+        let (status, _, body) = check.await.unwrap();
+        let profile: Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(
+            (status.as_u16(), &profile["name"]),
+            (200, &"Mia Rossi".into())
+        );
+        assert_eq!(profile["permissions"][0], "read:orders");
+    }
+    let (_, _, sessions) = world.send("GET", "/sessions", &[], "").await;
+    let sessions: Value = serde_json::from_slice(&sessions).unwrap();
+    assert_eq!(sessions.as_array().unwrap().len(), 1);
+    assert_eq!(sessions[0]["client"], "website");
+    assert_eq!(
+        world
+            .send("GET", "/logout", &[("cookie", &cookie)], "")
+            .await
+            .0,
+        302
+    );
+    assert_eq!(world.check(&cookie).await.0, 401);
+    assert_eq!(world.check(&cookie).await.0, 401);
+
+    // By bearer it belongs to a client that keeps its tokens itself.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let bearer = format!("Bearer {}", foreign_token(&world).await);
+    let headers = [("authorization", bearer.as_str())];
+    assert_eq!(world.send("GET", "/auth", &headers, "").await.0, 200);
+    let (_, _, sessions) = world.send("GET", "/sessions", &[], "").await;
+    let sessions: Value = serde_json::from_slice(&sessions).unwrap();
+    assert_eq!(sessions[0]["client"], "app");
+
+    // Nothing else does.
+    let forged = format!("{}x", foreign_token(&world).await);
+    for value in [forged.as_str(), "a.b.c", "..", "eyJhbGciOiJub25lIn0.e30."] {
+        assert_eq!(world.check(&format!("sid={value}")).await.0, 401, "{value}");
+    }
+}
+
+#[tokio::test]
+async fn an_old_token_is_not_adopted_and_without_the_setting_none_is() {
+    let world = world_with(3600, &[("ADOPT_BEARER_SECONDS", "1")]).await;
+    let token = foreign_token(&world).await;
+    tokio::time::sleep(Duration::from_millis(2200)).await;
+    assert_eq!(world.check(&format!("sid={token}")).await.0, 401);
+    let strict = self::world(3600).await;
+    let token = foreign_token(&strict).await;
+    assert_eq!(strict.check(&format!("sid={token}")).await.0, 401);
 }

@@ -8,6 +8,7 @@
 )]
 
 mod config;
+mod revoke;
 mod sign_in;
 mod stay;
 mod threats;

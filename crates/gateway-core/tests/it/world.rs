@@ -40,6 +40,8 @@ pub struct FakeAuth0 {
     pub edit: Mutex<fn(&mut Map<String, Value>)>,
     pub away: Mutex<bool>,
     pub spoil_signature: Mutex<bool>,
+    /// People whose refresh is refused.
+    pub blocked: Mutex<Vec<String>>,
     live_refresh_token: Mutex<HashMap<String, String>>,
 }
 
@@ -72,8 +74,13 @@ impl FakeAuth0 {
             claims.insert("nonce".to_owned(), nonce.into());
         }
         (*self.edit.lock().unwrap())(&mut claims);
+        self.sign(&Value::Object(claims))
+    }
+
+    /// A token with these claims.
+    pub fn sign(&self, claims: &Value) -> String {
         let header = URL_SAFE_NO_PAD.encode(br#"{"alg":"HS256","typ":"JWT"}"#);
-        let payload = URL_SAFE_NO_PAD.encode(Value::Object(claims).to_string());
+        let payload = URL_SAFE_NO_PAD.encode(claims.to_string());
         let message = format!("{header}.{payload}");
         let key = hmac::Key::new(hmac::HMAC_SHA256, CLIENT_SECRET.as_bytes());
         let mut signature = hmac::sign(&key, message.as_bytes()).as_ref().to_vec();
@@ -137,6 +144,9 @@ impl AuthenticationApi for FakeAuth0 {
                     .unwrap()
                     .remove(refresh_token.expose());
                 match subject {
+                    Some(subject) if self.blocked.lock().unwrap().contains(&subject) => {
+                        Err(Self::refusal(ErrorCode::InvalidGrant, "user is blocked"))
+                    }
                     Some(subject) => Ok(self.tokens(&subject)),
                     None => Err(Self::refusal(
                         ErrorCode::InvalidGrant,
@@ -191,11 +201,17 @@ pub struct World {
     pub auth0: Arc<FakeAuth0>,
     pub clock: Arc<TestClock>,
     pub service: GatewayService,
+    pub gateway: Arc<Gateway>,
 }
 
 /// Clients: `api` keeps tokens itself, `website` has a cookie, `opaque` one of random bits, `strict`
 /// brings its own state, `bound` binds it to the browser.
 pub fn world() -> World {
+    world_with(&[])
+}
+
+/// The same, with variables of the environment.
+pub fn world_with(variables: &[(&'static str, &'static str)]) -> World {
     let client = |extra: Value| {
         let mut client = json!({
             "auth0Url": "acme.eu.auth0.com", "clientId": "app", "clientSecret": "{{SECRET}}",
@@ -221,7 +237,10 @@ pub fn world() -> World {
         "customClaimsNamespaces": ["https://mia-platform.eu/app_metadata"],
     });
     let environment = FakeEnvironment {
-        variables: BTreeMap::from([("SECRET", CLIENT_SECRET), ("HTTP_HOST", "127.0.0.1")]),
+        variables: [("SECRET", CLIENT_SECRET), ("HTTP_HOST", "127.0.0.1")]
+            .into_iter()
+            .chain(variables.iter().copied())
+            .collect(),
         config: config.to_string(),
     };
     let loaded = load(&environment).unwrap();
@@ -235,6 +254,7 @@ pub fn world() -> World {
         edit: Mutex::new(|_| {}),
         away: Mutex::new(false),
         spoil_signature: Mutex::new(false),
+        blocked: Mutex::default(),
         live_refresh_token: Mutex::default(),
     });
     let store = Arc::new(MemoryStore::new());
@@ -243,7 +263,7 @@ pub fn world() -> World {
         Arc::clone(&clock) as _,
         Lifetimes::default(),
     ));
-    let gateway = Gateway::new(Parts {
+    let gateway = Arc::new(Gateway::new(Parts {
         settings: loaded.settings,
         clients: loaded.clients,
         api: Arc::clone(&auth0) as _,
@@ -251,11 +271,12 @@ pub fn world() -> World {
         imports: None,
         sessions,
         one_time: store,
-    });
+    }));
     World {
         auth0,
         clock,
-        service: GatewayService::new(Arc::new(gateway)).unwrap(),
+        service: GatewayService::new(Arc::clone(&gateway)).unwrap(),
+        gateway,
     }
 }
 
