@@ -181,16 +181,16 @@ fn imports_reports_and_writes_the_failed_rows() {
     }
 }
 
-/// A file four times as large takes no more memory.
+/// A file ten times as large takes no more memory.
 #[test]
 fn memory_is_flat() {
     let world = start();
     let mut growth = Vec::new();
-    for (name, count) in [("first.json", 10_000), ("second.json", 40_000)] {
+    for (name, count) in [("first.json", 2_000), ("second.json", 20_000)] {
         let rows: Vec<Value> = (0..count)
             .map(|number| {
                 json!({"email": format!("{count}-{number}@example.org"),
-                    "user_metadata": {"note": "x".repeat(200)}})
+                    "user_metadata": {"note": "x".repeat(2_000)}})
             })
             .collect();
         world.file(name, &rows.into());
@@ -206,6 +206,7 @@ fn memory_is_flat() {
         );
         growth.push(highest);
     }
-    // The second file has 11 MB; two parts of half a megabyte are held at a time.
-    assert!(growth[1] < growth[0] + 6 * 1024, "{growth:?} KiB");
+    // The second file has 42 MB; two parts of half a megabyte are held at a time. The allocator takes
+    // some more when the machine is busy.
+    assert!(growth[1] < growth[0] + 16 * 1024, "{growth:?} KiB");
 }
