@@ -49,6 +49,7 @@ fn app(loaded: Loaded) -> Result<Router, Box<dyn std::error::Error>> {
         api: Arc::new(Auth0Client::new(ClientSettings::default())?),
         management: None,
         imports: None,
+        metrics: None,
         sessions: Arc::new(sessions),
         one_time: store,
     });

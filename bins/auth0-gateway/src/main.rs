@@ -7,6 +7,7 @@ mod dev;
 mod dev_page;
 mod environment;
 mod logging;
+mod metrics;
 mod serve;
 mod server;
 mod store;

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use auth0_api::{Auth0Client, ClientSettings, ManagementApi, ManagementClient};
+use auth0_api::{Auth0Client, ClientSettings, Governor, ManagementApi, ManagementClient};
 use gateway_core::config::{Clients, Loaded, ManagementAccess, load};
 use gateway_core::http::{GatewayService, Listener};
 use gateway_core::imports::Imports;
@@ -14,6 +14,7 @@ use sessionkit::{Lifetimes, Sessions, SystemClock};
 use tokio::net::TcpListener;
 
 use crate::environment::ProcessEnvironment;
+use crate::metrics::{OlderKeys, Registered};
 use crate::{logging, server, store};
 
 /// Exit status for a configuration that does not hold together.
@@ -91,6 +92,7 @@ pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, BoxError> {
 pub(crate) struct Assembled {
     gateway: Arc<Gateway>,
     reseal: Option<Arc<dyn Reseal>>,
+    older_keys: OlderKeys,
     pub(crate) service: GatewayService,
     pub(crate) address: SocketAddr,
     pub(crate) limits: server::Limits,
@@ -101,10 +103,11 @@ impl Assembled {
     /// What goes on without a request.
     pub(crate) fn background(&self) -> impl Future<Output = ()> + Send + 'static {
         let (gateway, reseal) = (Arc::clone(&self.gateway), self.reseal.clone());
+        let older_keys = Arc::clone(&self.older_keys);
         async move {
             let reseal = async {
                 match reseal {
-                    Some(store) => store::reseal(store).await,
+                    Some(store) => store::reseal(store, older_keys).await,
                     None => std::future::pending().await,
                 }
             };
@@ -174,12 +177,16 @@ pub(crate) async fn assemble(loaded: Loaded) -> Result<Assembled, BoxError> {
             settings.import_results,
         ))
     });
+    let older_keys = OlderKeys::new((-1).into());
+    let tenants = tenants(&clients, &api);
+    let metrics = Registered::new(stores.watched, Arc::clone(&older_keys), tenants);
     let gateway = Arc::new(Gateway::new(Parts {
         settings,
         clients,
         api: Arc::new(api),
         management,
         imports,
+        metrics: Some(Arc::new(metrics)),
         sessions,
         one_time: stores.one_time,
     }));
@@ -188,6 +195,7 @@ pub(crate) async fn assemble(loaded: Loaded) -> Result<Assembled, BoxError> {
     Ok(Assembled {
         gateway,
         reseal: stores.reseal,
+        older_keys,
         service,
         address: main_address,
         limits,
@@ -208,6 +216,20 @@ fn management(clients: &Clients, api: &Auth0Client) -> Option<Arc<dyn Management
         application.clone(),
         audience,
     )))
+}
+
+/// The tenants of all clients, each once, and who watches their limits.
+fn tenants(clients: &Clients, api: &Auth0Client) -> Vec<(String, Governor)> {
+    let management = clients.management.as_ref().map(|m| &m.application);
+    let applications = clients.by_name.values().map(|client| &client.application);
+    let mut tenants: Vec<_> = applications
+        .chain(management)
+        .map(|application| &application.tenant)
+        .collect();
+    tenants.sort_unstable_by_key(|tenant| tenant.issuer());
+    tenants.dedup();
+    let watched = |tenant: &auth0_api::Tenant| (tenant.issuer().to_owned(), api.governor(tenant));
+    tenants.into_iter().map(watched).collect()
 }
 
 pub(crate) async fn bind(address: SocketAddr) -> Result<TcpListener, BoxError> {

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use auth0_api::Application;
@@ -15,6 +16,7 @@ use sessionkit::{
     Clock, EncryptionKeys, MemoryStore, OneTimeStore, RecordStore, SessionStore, SystemClock,
 };
 
+use crate::metrics::{OlderKeys, Watched};
 use crate::serve::BoxError;
 
 /// Values that are sealed anew in one go.
@@ -30,6 +32,7 @@ pub(crate) struct Stores {
     pub(crate) records: Arc<dyn RecordStore>,
     pub(crate) payloads: Arc<dyn Payloads>,
     pub(crate) reseal: Option<Arc<dyn Reseal>>,
+    pub(crate) watched: Watched,
 }
 
 impl Stores {
@@ -43,6 +46,7 @@ impl Stores {
             records: Arc::clone(store) as _,
             payloads,
             reseal: None,
+            watched: Watched::Memory,
         }
     }
 }
@@ -65,6 +69,7 @@ pub(crate) async fn open(settings: &Settings, clients: &Clients) -> Result<Store
             let reseal: Arc<dyn Reseal> = Arc::clone(&store) as _;
             Ok(Stores {
                 reseal: Some(reseal),
+                watched: Watched::Embedded(Arc::clone(&store)),
                 ..Stores::of(&store, files())
             })
         }
@@ -89,6 +94,7 @@ pub(crate) async fn open(settings: &Settings, clients: &Clients) -> Result<Store
             let reseal: Arc<dyn Reseal> = Arc::clone(&store) as _;
             Ok(Stores {
                 reseal: Some(reseal),
+                watched: Watched::Redis(Arc::clone(&store)),
                 ..Stores::of(&store, Arc::new(payloads))
             })
         }
@@ -168,12 +174,14 @@ fn redis_settings(
 }
 
 /// Seals anew, for ever and slowly, what older keys have sealed, and says when these can go.
-pub(crate) async fn reseal(store: Arc<dyn Reseal>) {
+pub(crate) async fn reseal(store: Arc<dyn Reseal>, older_keys: OlderKeys) {
     let mut told = false;
     loop {
         match store.reseal(RESEAL_BATCH, SystemClock.now()).await {
             Ok(progress) => {
                 let left = progress.sealed_with_older_keys;
+                let known = left.and_then(|left| i64::try_from(left).ok());
+                older_keys.store(known.unwrap_or(-1), Ordering::Relaxed);
                 if left == Some(0) && !told {
                     told = true;
                     tracing::info!(

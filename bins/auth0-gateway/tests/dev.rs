@@ -473,3 +473,30 @@ async fn threat_36_every_body_is_bounded_in_size_and_time() {
     let healthy = dev.get(&format!("{}/-/healthz", dev.gateway), "").await;
     assert_eq!(healthy.status(), StatusCode::OK);
 }
+
+#[tokio::test]
+async fn metrics_tell_how_the_store_and_the_limits_stand() {
+    let dev = Dev::start(&[]);
+    let person = [
+        ("grant_type", "password"),
+        ("username", PERSON),
+        ("password", PASSWORD),
+    ];
+    assert_eq!(dev.token(&person).await.status(), StatusCode::OK);
+    dev.get(&format!("{}/users/count", dev.gateway), "").await;
+    let answer = dev.get(&format!("{}/-/metrics", dev.gateway), "").await;
+    assert_eq!(answer.status(), StatusCode::OK);
+    let text = answer.text().await.unwrap();
+    for line in [
+        "auth0_gateway_store_sessions 1",
+        "auth0_gateway_store_failing 0",
+        "auth0_gateway_store_sealed_with_older_keys 0",
+        "# TYPE auth0_gateway_store_commits counter",
+        "auth0_gateway_auth0_calls_waiting{tenant=",
+        "auth0_gateway_auth0_rate_limit{tenant=",
+        "# EOF",
+    ] {
+        assert!(text.contains(line), "{line} is not in\n{text}");
+    }
+    assert!(!text.contains(PERSON) && !text.contains("auth0|"), "{text}");
+}

@@ -85,6 +85,7 @@ async fn world_with(
         api: Arc::new(Auth0Client::new(client).unwrap()),
         management: None,
         imports: None,
+        metrics: None,
         sessions: Arc::new(sessions),
         one_time: store,
     });

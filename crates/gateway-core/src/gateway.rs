@@ -11,6 +11,7 @@ use sessionkit::{OneTimeStore, Sessions};
 use tokio::task::JoinHandle;
 
 use crate::config::{Client, Clients, Settings};
+use crate::http::Metrics;
 use crate::imports::Imports;
 use crate::profile::{Rendered, profile};
 
@@ -29,6 +30,8 @@ pub struct Parts {
     pub imports: Option<Arc<Imports>>,
     /// Sessions, over a store and a clock.
     pub sessions: Arc<Sessions>,
+    /// What `/-/metrics` shows; without it there is no such route.
+    pub metrics: Option<Arc<dyn Metrics>>,
     /// Where the state of a sign-in is kept: the same store, as a rule.
     pub one_time: Arc<dyn OneTimeStore>,
 }
@@ -41,6 +44,7 @@ pub struct Gateway {
     pub(crate) api: Arc<dyn AuthenticationApi>,
     pub(crate) management: Option<Arc<dyn ManagementApi>>,
     pub(crate) imports: Option<Arc<Imports>>,
+    pub(crate) metrics: Option<Arc<dyn Metrics>>,
     pub(crate) verifier: TokenVerifier,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) one_time: Arc<dyn OneTimeStore>,
@@ -59,6 +63,7 @@ impl Gateway {
             api: parts.api,
             management: parts.management,
             imports: parts.imports,
+            metrics: parts.metrics,
             sessions: parts.sessions,
             one_time: parts.one_time,
         }

@@ -137,6 +137,7 @@ impl World {
             api: Arc::new(client.clone()),
             management: Some(management),
             imports: Some(Arc::new(imports)),
+            metrics: None,
             sessions: Arc::new(sessions),
             one_time: store,
         }));

@@ -43,6 +43,7 @@ static WORLD: LazyLock<(Runtime, GatewayService)> = LazyLock::new(|| {
         // Nothing may be called.
         management: Some(Arc::new(MockManagementApi::new())),
         imports: None,
+        metrics: None,
         sessions: Arc::new(sessions),
         one_time: store,
     });

@@ -42,6 +42,7 @@ use tokio::time::timeout;
 use tracing::Instrument as _;
 
 pub use body::Body;
+pub use status::Metrics;
 
 use crate::Error;
 use crate::error::BoxError;
@@ -275,6 +276,7 @@ impl GatewayService {
             }
             Route::Health => Ok(status::Status::healthz(gateway)),
             Route::Ready => Ok(status.ready(gateway).await),
+            Route::Metrics => status::metrics(gateway),
             Route::CheckUp => Ok(status.check_up(gateway).await),
             Route::BackchannelLogout => {
                 let params = self.read_body(parts, body).await?;
@@ -396,6 +398,7 @@ fn is_frequent(route: Route) -> bool {
             | Route::Health
             | Route::Ready
             | Route::CheckUp
+            | Route::Metrics
     )
 }
 

@@ -34,6 +34,7 @@ pub(super) enum Route {
     Health,
     Ready,
     CheckUp,
+    Metrics,
 }
 
 /// Where a route is served.
@@ -50,7 +51,7 @@ pub(super) enum Exposure {
 const READ: &str = "GET, HEAD";
 
 /// Path, route, the `Allow` header, and where it is served.
-const ROUTES: [(&str, Route, &str, Exposure); 27] = [
+const ROUTES: [(&str, Route, &str, Exposure); 28] = [
     ("/authorize", Route::Authorize, "GET", Exposure::Public),
     ("/oauth/token", Route::Token, "POST", Exposure::Public),
     ("/refreshtoken", Route::Refresh, "POST", Exposure::Public),
@@ -144,6 +145,7 @@ const ROUTES: [(&str, Route, &str, Exposure); 27] = [
     ("/-/healthz", Route::Health, READ, Exposure::Status),
     ("/-/ready", Route::Ready, READ, Exposure::Status),
     ("/-/check-up", Route::CheckUp, READ, Exposure::Status),
+    ("/-/metrics", Route::Metrics, READ, Exposure::Status),
 ];
 
 /// A route that a path leads to.

@@ -4,18 +4,37 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use http::StatusCode;
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, StatusCode};
 use serde_json::json;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
 use super::respond::{self, Answer};
+use crate::Error;
 use crate::gateway::Gateway;
 
 /// How long a probe may take. Whoever watches has a time-out of its own, often of a second or two.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How long an answer of Auth0 serves: its keys are rate-limited, probes come often.
 const REMEMBERED: Duration = Duration::from_secs(5);
+
+/// What can be watched, behind `/-/metrics`.
+pub trait Metrics: Send + Sync + std::fmt::Debug {
+    /// All of it, in the text format of `OpenMetrics`. No value and no label may name a person.
+    fn encode(&self) -> String;
+}
+
+/// `/-/metrics`; not there where nothing is watched.
+pub(super) fn metrics(gateway: &Gateway) -> Result<Answer, Error> {
+    let metrics = gateway.metrics.as_ref().ok_or(Error::NotFound)?;
+    let mut answer = respond::json_bytes(StatusCode::OK, metrics.encode());
+    answer.headers_mut().insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8"),
+    );
+    Ok(answer)
+}
 
 /// What is known of this process' fitness.
 #[derive(Debug, Default)]

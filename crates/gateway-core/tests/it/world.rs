@@ -269,6 +269,7 @@ pub fn world_with(variables: &[(&'static str, &'static str)]) -> World {
         api: Arc::clone(&auth0) as _,
         management: None,
         imports: None,
+        metrics: None,
         sessions,
         one_time: store,
     }));

@@ -331,6 +331,7 @@ pub(crate) fn world(management: Option<Value>) -> World {
         api: Arc::new(Auth0Client::new(ClientSettings::default()).unwrap()),
         management: management.is_some().then(|| Arc::clone(&tenant) as _),
         imports: management.is_some().then(|| Arc::new(imports)),
+        metrics: None,
         sessions,
         one_time: store,
     }));
