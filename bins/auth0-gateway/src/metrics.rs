@@ -1,4 +1,4 @@
-//! What can be watched, in the text format of OpenMetrics, which Prometheus reads.
+//! What can be watched, in the text format of `OpenMetrics`, which Prometheus reads.
 
 use std::fmt;
 use std::sync::Arc;
