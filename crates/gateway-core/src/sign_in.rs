@@ -361,7 +361,7 @@ impl Gateway {
                 user_agent: caller.user_agent.clone(),
             };
             let credential = sign_in.credential;
-            match self.sessions.open(sign_in).await {
+            match self.sessions.open_until(sign_in, ceiling(&claims)).await {
                 Ok(_) => return Ok(issued),
                 Err(OpenError::Store(error)) => return Err(error.into()),
                 Err(OpenError::CredentialTaken) if attempt < TRIES => {}
@@ -445,6 +445,13 @@ impl Issued {
         };
         Credential::of(value.as_bytes())
     }
+}
+
+/// The identity provider's own end of the session, where the ID token names one (`session_expiry`, seconds
+/// since the epoch; OpenID IPSIE session lifetime profile).
+fn ceiling(claims: &IdTokenClaims) -> Option<Timestamp> {
+    let seconds = claims.all.get("session_expiry")?.as_i64()?;
+    (seconds > 0).then(|| Timestamp::from_unix_millis(seconds.saturating_mul(1000)))
 }
 
 /// Auth0's tokens as a session keeps them. Their life counts from before they were asked for.

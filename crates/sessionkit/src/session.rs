@@ -113,6 +113,8 @@ pub struct Session {
     created_at: Seconds,
     last_seen_at: AtomicU32,
     ends_at: Seconds,
+    /// The identity provider's own end; the last of all seconds when it names none.
+    ceiling: Seconds,
     /// Zero means no limit.
     idle_seconds: u32,
     history: Option<Box<History>>,
@@ -158,13 +160,15 @@ const MAX_USER_AGENT: usize = 256;
 const TOUCH_EVERY: u32 = 60;
 
 impl Session {
-    /// A session that begins now.
+    /// A session that begins now, and ends at `ceiling` at the latest.
     pub(crate) fn begin(
         id: SessionId,
         sign_in: &SignIn,
+        ceiling: Option<Timestamp>,
         lifetimes: &Lifetimes,
         now: Timestamp,
     ) -> Self {
+        let ceiling = ceiling.map_or(Seconds(u32::MAX), Seconds::floor);
         let idle = lifetimes.idle.map_or(0, |idle| idle.as_secs().max(1));
         let address = match sign_in.ip_address {
             Some(IpAddr::V4(address)) => address.octets().to_vec(),
@@ -206,7 +210,8 @@ impl Session {
             bearer_expires_at: Seconds::floor(sign_in.tokens.access_expires_at),
             created_at: Seconds::floor(now),
             last_seen_at: AtomicU32::new(Seconds::floor(now).0),
-            ends_at: Seconds::floor(now.after(lifetimes.absolute)),
+            ends_at: Seconds::floor(now.after(lifetimes.absolute)).min(ceiling),
+            ceiling,
             idle_seconds: u32::try_from(idle).unwrap_or(u32::MAX),
             history: None,
             packed,
@@ -269,7 +274,7 @@ impl Session {
         previous.drain(..surplus);
         next.credential = credential;
         next.bearer_expires_at = Seconds::floor(self.access_expires_at);
-        next.ends_at = Seconds::floor(now.after(lifetimes.absolute));
+        next.ends_at = Seconds::floor(now.after(lifetimes.absolute)).min(self.ceiling);
         next.last_seen_at = AtomicU32::new(Seconds::floor(now).0);
         next
     }

@@ -79,10 +79,23 @@ impl Sessions {
     /// # Errors
     /// [`OpenError`].
     pub async fn open(&self, sign_in: SignIn) -> Result<Arc<Session>, OpenError> {
+        self.open_until(sign_in, None).await
+    }
+
+    /// As [`Self::open`], for a session that ends at `ceiling` at the latest, whatever is refreshed: the
+    /// identity provider's own limit.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub async fn open_until(
+        &self,
+        sign_in: SignIn,
+        ceiling: Option<Timestamp>,
+    ) -> Result<Arc<Session>, OpenError> {
         loop {
             let now = self.now();
             let id = SessionId::random().map_err(|_| OpenError::Random)?;
-            let session = Session::begin(id, &sign_in, &self.lifetimes, now);
+            let session = Session::begin(id, &sign_in, ceiling, &self.lifetimes, now);
             match self.store.create(session, now).await? {
                 Created::Stored(session) => return Ok(session),
                 Created::CredentialTaken => return Err(OpenError::CredentialTaken),

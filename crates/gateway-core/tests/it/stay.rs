@@ -286,3 +286,27 @@ async fn threat_3_health_answers_on_its_own_paths_alone() {
     world.service.drain();
     assert_eq!(world.get("/-/ready", &[]).await.json()["status"], "KO");
 }
+
+#[tokio::test]
+async fn the_identity_providers_own_limit_ends_a_session_whatever_is_refreshed() {
+    let world = world();
+    // An hour from the clock's beginning, and every token lives for a minute.
+    *world.auth0.edit.lock().unwrap() = |claims| {
+        let end = claims["iat"].as_i64().unwrap() + 3600;
+        claims.insert("session_expiry".to_owned(), end.into());
+    };
+    let sid = world.sign_in("opaque", "mia").await.sid();
+    let mut sid = sid;
+    for minutes in [30, 29] {
+        world.clock.advance(Duration::from_secs(minutes * 60));
+        let cookie = format!("sid={sid}");
+        let answer = world
+            .form("/refreshtoken", &[("cookie", &cookie)], "")
+            .await;
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        sid = answer.sid();
+        assert_eq!(by_cookie(&world, &sid).await.status, 200);
+    }
+    world.clock.advance(Duration::from_secs(60));
+    assert_eq!(by_cookie(&world, &sid).await.status, 401);
+}

@@ -120,3 +120,40 @@ async fn threat_2_and_28_identity_headers_of_the_caller_are_not_believed() {
     assert_eq!(answer.headers.get_all("miauserid").iter().count(), 1);
     assert_eq!(answer.header("miauserid"), "mia");
 }
+
+/// Threat 22: a token leaks by a URL.
+#[tokio::test]
+async fn threat_22_no_token_is_ever_in_a_url() {
+    let world = world();
+    let sid = world.sign_in("website", "mia").await.sid();
+    let cookie = format!("sid={sid}");
+    let mut locations = Vec::new();
+    for path in [
+        "/authorize?redirect=/x",
+        "/web-login?redirect=/x",
+        "/logout?redirect=/x",
+        "/logout",
+    ] {
+        let answer = world.get(path, &[("cookie", &cookie)]).await;
+        locations.push(answer.header("location").to_owned());
+    }
+    let (state, _) = world.begin("/authorize?redirect=/x", "website").await;
+    let body = format!("grant_type=authorization_code&code=mia&state={state}");
+    let answer = world
+        .form("/oauth/token", &[("client-type", "website")], &body)
+        .await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    locations.push(answer.header("location").to_owned());
+    for location in locations {
+        assert!(!location.is_empty());
+        assert!(
+            !location.contains("canary") && !location.contains(&sid),
+            "{location}"
+        );
+    }
+    // Nor is one read from a URL.
+    for name in ["access_token", "token", "sid", "authorization"] {
+        let path = format!("/userinfo?{name}={sid}");
+        assert_eq!(world.get(&path, &[]).await.status, 401, "{name}");
+    }
+}

@@ -7,10 +7,11 @@
 //! access token's expiry      8   milliseconds, big endian like all numbers here
 //! version                    8
 //! generation                 4
-//! bearer's expiry            4   seconds, like the next three
+//! bearer's expiry            4   seconds, like the next four
 //! begin                      4
 //! last seen                  4
 //! absolute end               4
+//! identity provider's end    4
 //! idle limit                 4
 //! number of previous         1
 //! each previous             80   credential 32, bearer's expiry 8, end of grace 8, succession 32
@@ -30,7 +31,7 @@ use crate::{Credential, Timestamp};
 /// The format written now.
 const FORMAT: u8 = 1;
 /// What comes before the history.
-const FIXED: usize = 1 + 16 + 32 + 8 + 8 + 6 * 4;
+const FIXED: usize = 1 + 16 + 32 + 8 + 8 + 7 * 4;
 
 /// Why bytes are no session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -68,6 +69,7 @@ impl Session {
             self.created_at.0,
             self.last_seen_at.load(Ordering::Relaxed),
             self.ends_at.0,
+            self.ceiling.0,
             self.idle_seconds,
         ] {
             out.extend_from_slice(&number.to_be_bytes());
@@ -117,8 +119,10 @@ fn read(bytes: &[u8]) -> Option<Session> {
         created_at,
         last_seen_at,
         ends_at,
+        ceiling,
         idle_seconds,
     ] = [
+        reader.number()?,
         reader.number()?,
         reader.number()?,
         reader.number()?,
@@ -162,6 +166,7 @@ fn read(bytes: &[u8]) -> Option<Session> {
         created_at: Seconds(created_at),
         last_seen_at: AtomicU32::new(last_seen_at),
         ends_at: Seconds(ends_at),
+        ceiling: Seconds(ceiling),
         idle_seconds,
         history: (!bare).then(|| Box::new(history)),
         packed: Packed::from_bytes(reader.0)?,
@@ -256,7 +261,8 @@ mod tests {
         ) {
             let now = Timestamp::from_unix_millis(now);
             let lifetimes = Lifetimes { idle: idle.map(Duration::from_secs), ..Lifetimes::default() };
-            let mut session = Session::begin(SessionId::from_bytes(id), &sign_in, &lifetimes, now);
+            let ceiling = (id[0] % 2 == 0).then(|| now.after(Duration::from_secs(id[1].into())));
+            let mut session = Session::begin(SessionId::from_bytes(id), &sign_in, ceiling, &lifetimes, now);
             for (refresh, bits) in steps {
                 session = if refresh {
                     let refreshed = Refreshed { tokens: sign_in.tokens.clone(), data: None };
@@ -284,7 +290,7 @@ mod tests {
 
         #[test]
         fn a_cut_record_is_damaged(sign_in in sign_in(), cut in 1..60_usize) {
-            let session = Session::begin(SessionId::MAX, &sign_in, &Lifetimes::default(), Timestamp::default());
+            let session = Session::begin(SessionId::MAX, &sign_in, None, &Lifetimes::default(), Timestamp::default());
             let mut bytes = encoded(&session);
             bytes.truncate(bytes.len() - cut);
             prop_assert_eq!(Session::decode(&bytes).unwrap_err(), RecordError::Damaged);

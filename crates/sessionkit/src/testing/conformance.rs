@@ -78,7 +78,7 @@ pub fn with_provider(
 pub fn numbered(subject: &str, id: SessionId, number: u64, now: Timestamp) -> Session {
     let value = number.to_string();
     let sign_in = sign_in(subject, value.as_bytes(), None, now);
-    Session::begin(id, &sign_in, &Lifetimes::default(), now)
+    Session::begin(id, &sign_in, None, &Lifetimes::default(), now)
 }
 
 /// The next state of a session, after a refresh that brought this access token.
@@ -100,7 +100,13 @@ fn session_of(
     now: Timestamp,
 ) -> Session {
     let sign_in = sign_in(subject, value, identity_provider_session, now);
-    Session::begin(SessionId::from_bytes([id; 16]), &sign_in, lifetimes, now)
+    Session::begin(
+        SessionId::from_bytes([id; 16]),
+        &sign_in,
+        None,
+        lifetimes,
+        now,
+    )
 }
 
 fn sign_in(
