@@ -18,9 +18,9 @@ use super::{Imports, OPEN, failed_name, open_key, part_name, schema, write_line}
 /// Import jobs that run at Auth0 at once; Auth0's own limit is two for a tenant.
 const SLOTS: u8 = 2;
 /// How long a slot is held without being renewed.
-const LEASE: Duration = Duration::from_secs(30);
+const LEASE: Duration = Duration::from_secs(15);
 /// How often it is renewed.
-const RENEW: Duration = Duration::from_secs(8);
+const RENEW: Duration = Duration::from_secs(4);
 /// How often the queue is looked at when nobody has said that there is something in it.
 const LOOK: Duration = Duration::from_secs(2);
 /// How long a call may wait for its turn.
