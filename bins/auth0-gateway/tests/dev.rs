@@ -500,3 +500,39 @@ async fn metrics_tell_how_the_store_and_the_limits_stand() {
     }
     assert!(!text.contains(PERSON) && !text.contains("auth0|"), "{text}");
 }
+
+/// An answer that needs nothing of the body arrives all the same: a connection closed over unread bytes is
+/// reset, and the answer is lost to a client that is still sending.
+#[tokio::test]
+async fn an_answer_before_the_end_of_the_body_arrives() {
+    use std::io::Write as _;
+    use std::net::TcpStream;
+
+    let dev = Dev::start(&[("MAX_BODY_BYTES", "2000")]);
+    let address = dev.gateway.trim_start_matches("http://").to_owned();
+    let address = address.replace("localhost", "127.0.0.1");
+    let body = vec![b' '; 8 << 20];
+    for (path, kind, expected) in [
+        ("/users/import", "multipart/form-data; boundary=b", "400"),
+        ("/users/import", "text/plain", "415"),
+        ("/oauth/token", "application/json", "413"),
+        ("/nowhere", "application/json", "404"),
+    ] {
+        let mut stream = TcpStream::connect(&address).unwrap();
+        let length = body.len();
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        // The answer is there before the body.
+        std::thread::sleep(Duration::from_millis(100));
+        stream.write_all(&body).unwrap();
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).unwrap();
+        assert_eq!(
+            String::from_utf8_lossy(&answer),
+            format!("HTTP/1.1 {expected}"),
+            "{path} {kind}"
+        );
+    }
+}

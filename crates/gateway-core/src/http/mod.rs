@@ -9,6 +9,7 @@ mod context;
 mod forwarded;
 mod head;
 mod imports;
+mod lingering;
 mod login;
 mod logout;
 mod management;
@@ -50,6 +51,7 @@ use crate::gateway::Gateway;
 use crate::json;
 use context::Context;
 use head::Head;
+use lingering::Lingering;
 use params::Params;
 use respond::Answer;
 use route::{Found, Route, Router};
@@ -131,6 +133,7 @@ impl GatewayService {
     {
         let since = Instant::now();
         let (parts, body) = request.into_parts();
+        let body = Lingering::new(body, &parts.headers);
         let (head, head_fault) = match Head::read(&parts.headers) {
             Ok(head) => (head, None),
             Err(error) => (Head::default(), Some(error)),

@@ -152,7 +152,7 @@ pub(super) fn error(error: &Error) -> Answer {
         Error::MethodNotAllowed(allow) => {
             headers.insert(ALLOW, HeaderValue::from_static(allow));
         }
-        // The rest of the body is not read: the connection cannot serve another request.
+        // The rest of the body is read for a while at most: the connection cannot serve another request.
         Error::BodyTooLarge(_) | Error::BodyTimeout => {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
