@@ -13,3 +13,4 @@ mod random;
 mod redis;
 mod relay;
 mod replicas;
+mod trouble;

@@ -1,4 +1,4 @@
-//! Redis servers as processes.
+//! Redis servers and sentinels as processes.
 
 use std::net::TcpListener;
 use std::path::Path;
@@ -12,7 +12,8 @@ fn free_port() -> u16 {
 
 pub(crate) struct Redis {
     pub(crate) port: u16,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
+    arguments: Vec<String>,
     child: Child,
 }
 
@@ -37,15 +38,16 @@ impl Redis {
         let port_text = port.to_string();
         let mut arguments = vec!["--port", &port_text, "--bind", "127.0.0.1", "--save", ""];
         arguments.extend_from_slice(more);
-        let arguments: Vec<String> = arguments.into_iter().map(str::to_owned).collect();
-        Self::run(port, &arguments, tempfile::tempdir().unwrap())
+        let arguments = arguments.into_iter().map(str::to_owned).collect();
+        Self::run(port, arguments, tempfile::tempdir().unwrap())
     }
 
-    fn run(port: u16, arguments: &[String], folder: tempfile::TempDir) -> Self {
-        let child = spawn(arguments, folder.path());
+    fn run(port: u16, arguments: Vec<String>, folder: tempfile::TempDir) -> Self {
+        let child = spawn(&arguments, folder.path());
         let server = Self {
             port,
-            _folder: folder,
+            folder,
+            arguments,
             child,
         };
         server.wait();
@@ -73,11 +75,71 @@ impl Redis {
         String::from_utf8_lossy(&output.stdout).into_owned()
             + &String::from_utf8_lossy(&output.stderr)
     }
+
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    pub(crate) fn restart(&mut self) {
+        self.child = spawn(&self.arguments, self.folder.path());
+        self.wait();
+    }
 }
 
 impl Drop for Redis {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// A primary, a replica and a sentinel.
+pub(crate) struct Sentinel {
+    pub(crate) primary: Redis,
+    replica: Redis,
+    sentinel: Redis,
+}
+
+impl Sentinel {
+    pub(crate) fn start() -> Self {
+        let primary = Redis::start_with(&[]);
+        let port = primary.port.to_string();
+        let replica = Redis::start_with(&["--replicaof", "127.0.0.1", &port]);
+        let folder = tempfile::tempdir().unwrap();
+        let own = free_port();
+        let text = format!(
+            "port {own}\nbind 127.0.0.1\nsentinel monitor main 127.0.0.1 {port} 1\n\
+             sentinel down-after-milliseconds main 500\nsentinel failover-timeout main 3000\n"
+        );
+        std::fs::write(folder.path().join("sentinel.conf"), text).unwrap();
+        let arguments = vec!["sentinel.conf".to_owned(), "--sentinel".to_owned()];
+        let sentinel = Redis::run(own, arguments, folder);
+        let all = Self {
+            primary,
+            replica,
+            sentinel,
+        };
+        let since = Instant::now();
+        loop {
+            let info = all.replica.cli(&["INFO", "replication"]);
+            let known = all.sentinel.cli(&["SENTINEL", "REPLICAS", "main"]);
+            if info.contains("master_link_status:up")
+                && known.contains(&all.replica.port.to_string())
+            {
+                return all;
+            }
+            assert!(since.elapsed() < Duration::from_secs(30), "{info} {known}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    pub(crate) fn host(&self) -> String {
+        self.sentinel.host()
+    }
+
+    /// Until the replica has all that was written so far.
+    pub(crate) fn settle(&self) {
+        assert_eq!(self.primary.cli(&["WAIT", "1", "5000"]).trim(), "1");
     }
 }
