@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::relay::Relay;
 
 pub(crate) const DATABASE: &str = "Username-Password-Authentication";
-const PASSWORD: &str = "Correct-Horse-9";
+pub(crate) const PASSWORD: &str = "Correct-Horse-9";
 
 pub(crate) fn client() -> Client {
     Client::builder()

@@ -7,6 +7,7 @@
     reason = "a test fails by panicking, and prints its figures"
 )]
 
+mod ended;
 mod gateway;
 mod kill;
 mod random;
