@@ -27,6 +27,10 @@ use crate::{
 pub struct ClientSettings {
     /// Longest time for one call, connection included. 10 s by default.
     pub timeout: Duration,
+    /// Longest time for the exchange of a refresh token; 60 s by default, and never less than
+    /// [`Self::timeout`]. The token that the answer brings is lost to whoever gives up on it, and with
+    /// it the session: the tenant takes the old one for stolen when it is sent again.
+    pub refresh_timeout: Duration,
     /// Longest body that is read, in bytes. 1 MiB by default.
     pub max_body_bytes: usize,
     /// Longest wait for the tenant's rate limit before the refusal is handed on. Only token grants,
@@ -40,6 +44,7 @@ impl Default for ClientSettings {
     fn default() -> Self {
         Self {
             timeout: Duration::from_secs(10),
+            refresh_timeout: Duration::from_secs(60),
             max_body_bytes: 1 << 20,
             rate_limit_wait: Duration::from_secs(10),
             extra_roots_pem: Vec::new(),
@@ -51,6 +56,7 @@ impl fmt::Debug for ClientSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClientSettings")
             .field("timeout", &self.timeout)
+            .field("refresh_timeout", &self.refresh_timeout)
             .field("max_body_bytes", &self.max_body_bytes)
             .field("rate_limit_wait", &self.rate_limit_wait)
             .finish_non_exhaustive()
@@ -68,6 +74,7 @@ pub struct Auth0Client {
     /// For a tenant on a loopback address over plain http: no proxy stands in between.
     direct: reqwest::Client,
     timeout: Duration,
+    refresh_timeout: Duration,
     max_body_bytes: usize,
     rate_limit_wait: Duration,
     /// One for each tenant. Only configured tenants come here, so there are few.
@@ -129,6 +136,7 @@ impl Auth0Client {
             http,
             direct,
             timeout: settings.timeout,
+            refresh_timeout: settings.refresh_timeout.max(settings.timeout),
             max_body_bytes: settings.max_body_bytes,
             rate_limit_wait: settings.rate_limit_wait,
             governors: Arc::default(),
@@ -283,6 +291,10 @@ impl AuthenticationApi for Auth0Client {
                 .post(application.tenant.endpoint("oauth/token"))
                 .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
                 .body(grant.to_form(application));
+            let request = match grant {
+                Grant::RefreshToken { .. } => request.timeout(self.refresh_timeout),
+                _ => request,
+            };
             match grant.forwarded_for() {
                 Some(address) => request.header("auth0-forwarded-for", address.to_string()),
                 None => request,

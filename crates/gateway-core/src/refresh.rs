@@ -91,21 +91,25 @@ impl Gateway {
         let refresher = Arc::new(TokenRefresher {
             gateway: Arc::clone(self),
         });
-        self.sessions
-            .refresh(seen, refresher)
-            .await
-            .map_err(|error| match error {
-                RefreshError::Ended(_) | RefreshError::NoRefreshToken => Error::NoSession,
-                RefreshError::Unavailable {
-                    retry_after,
-                    source,
-                } => Error::Unavailable {
-                    retry_after,
-                    source: Some(Box::new(source)),
-                },
-                RefreshError::Store(error) => Error::Store(StoreError(Box::new(error))),
-                error => Error::Internal(Box::new(error)),
-            })
+        // The refresh goes on by itself when the tenant takes longer; whoever asks again gets its result.
+        let patience = self.settings.request_timeout * 5 / 6;
+        let refresh = tokio::time::timeout(patience, self.sessions.refresh(seen, refresher));
+        let outcome = refresh.await.map_err(|_| Error::Unavailable {
+            retry_after: None,
+            source: Some("the refresh is still under way".into()),
+        })?;
+        outcome.map_err(|error| match error {
+            RefreshError::Ended(_) | RefreshError::NoRefreshToken => Error::NoSession,
+            RefreshError::Unavailable {
+                retry_after,
+                source,
+            } => Error::Unavailable {
+                retry_after,
+                source: Some(Box::new(source)),
+            },
+            RefreshError::Store(error) => Error::Store(StoreError(Box::new(error))),
+            error => Error::Internal(Box::new(error)),
+        })
     }
 
     /// Makes the session open to a value that the caller can be given.

@@ -24,7 +24,7 @@ struct World {
 }
 
 impl World {
-    async fn start(replicas: usize, leeway: Duration) -> Self {
+    async fn start(replicas: usize, leeway: Duration, variables: &[(&str, &str)]) -> Self {
         let settings = TenantSettings {
             refresh: RefreshTokenSettings {
                 leeway,
@@ -36,7 +36,7 @@ impl World {
         let lives = |grant: &str| (grant == "password").then_some(1);
         let relay = Relay::start(settings, seed(10), Box::new(lives)).await;
         let redis = Redis::start();
-        let setup = Setup::on_redis(&relay, &redis.host(), &[("UPSTREAM_TIMEOUT_SECONDS", "28")]);
+        let setup = Setup::on_redis(&relay, &redis.host(), variables);
         let gateways = (0..replicas).map(|_| setup.start()).collect();
         Self {
             relay,
@@ -103,7 +103,7 @@ const GOOD: Option<Said> = Some(Said {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_requests_on_a_run_out_session_are_one_refresh() {
-    let world = World::start(3, Duration::ZERO).await;
+    let world = World::start(3, Duration::ZERO, &[]).await;
     let held = world.sign_in(0).await;
     world
         .relay
@@ -119,7 +119,7 @@ async fn a_thousand_requests_on_a_run_out_session_are_one_refresh() {
 /// after; another waits longer for the tenant than a lease lasts.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lease_is_taken_over_when_its_holder_is_dead_and_not_when_the_tenant_is_slow() {
-    let mut world = World::start(3, Duration::from_secs(60)).await;
+    let mut world = World::start(3, Duration::from_secs(60), &[]).await;
     let (unsent, spent, slow) = (
         world.sign_in(0).await,
         world.sign_in(3).await,
@@ -178,5 +178,39 @@ async fn a_lease_is_taken_over_when_its_holder_is_dead_and_not_when_the_tenant_i
     println!("tenant slower than a lease: {counts:?}, the slowest took {longest:?}");
     assert_eq!(counts, BTreeMap::from([(GOOD, 1000)]));
     assert_eq!(world.relay.exchanges_of(&slow.family).len(), 1);
+    assert_eq!(world.relay.tenant.refresh_reuses(), 0);
+}
+
+/// Whoever gives up on a call that has reached the tenant has lost the token that it brings. So nobody
+/// does, however impatient the callers are.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tenant_slower_than_every_time_out_costs_no_session() {
+    let impatient = [
+        ("UPSTREAM_TIMEOUT_SECONDS", "1"),
+        ("REQUEST_TIMEOUT_SECONDS", "3"),
+    ];
+    let world = World::start(2, Duration::ZERO, &impatient).await;
+    let held = world.sign_in(0).await;
+    world
+        .relay
+        .hold(&held.family, Hold::After(Duration::from_secs(6)));
+    let since = Instant::now();
+    let mut busy = 0;
+    loop {
+        let (counts, longest) = count(world.storm(&held, 20, &[0, 1])).await;
+        assert!(longest < Duration::from_secs(5), "{longest:?}");
+        let refused = counts
+            .keys()
+            .find(|said| said.is_none_or(|said| said.status != 200 && !said.is_busy()));
+        assert_eq!(refused, None, "{counts:?}");
+        busy += counts.len() - usize::from(counts.contains_key(&GOOD));
+        if counts == BTreeMap::from([(GOOD, 20)]) {
+            break;
+        }
+        assert!(since.elapsed() < Duration::from_secs(20), "{counts:?}");
+    }
+    println!("good again after {:?}", since.elapsed());
+    assert!(busy > 0, "somebody was told to come again");
+    assert_eq!(world.relay.exchanges_of(&held.family).len(), 1);
     assert_eq!(world.relay.tenant.refresh_reuses(), 0);
 }
