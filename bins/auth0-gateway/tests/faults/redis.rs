@@ -5,9 +5,15 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+/// A free one, of which the cluster's bus (10 000 above) can make its own.
 fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
+    loop {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        if port < 55_000 && TcpListener::bind(("127.0.0.1", port + 10_000)).is_ok() {
+            return port;
+        }
+    }
 }
 
 pub(crate) struct Redis {
@@ -141,5 +147,59 @@ impl Sentinel {
     /// Until the replica has all that was written so far.
     pub(crate) fn settle(&self) {
         assert_eq!(self.primary.cli(&["WAIT", "1", "5000"]).trim(), "1");
+    }
+}
+
+/// Three primaries and a replica of each.
+pub(crate) struct Cluster(Vec<Redis>);
+
+impl Cluster {
+    pub(crate) fn start() -> Self {
+        let options = ["--cluster-enabled", "yes", "--cluster-node-timeout", "1500"];
+        let servers: Vec<Redis> = (0..6).map(|_| Redis::start_with(&options)).collect();
+        let hosts: Vec<String> = servers.iter().map(Redis::host).collect();
+        let mut create = vec!["--cluster", "create"];
+        create.extend(hosts.iter().map(String::as_str));
+        create.extend(["--cluster-replicas", "1", "--cluster-yes"]);
+        servers[0].cli(&create);
+        let all = Self(servers);
+        let since = Instant::now();
+        while !all.0.iter().all(Self::is_ready) {
+            assert!(since.elapsed() < Duration::from_secs(30));
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        all
+    }
+
+    fn is_ready(server: &Redis) -> bool {
+        let info = server.cli(&["INFO", "replication"]);
+        let linked = info.contains("role:master") || info.contains("master_link_status:up");
+        linked
+            && server
+                .cli(&["CLUSTER", "INFO"])
+                .contains("cluster_state:ok")
+    }
+
+    pub(crate) fn hosts(&self) -> String {
+        let hosts: Vec<String> = self.0.iter().map(Redis::host).collect();
+        hosts.join(",")
+    }
+
+    /// Kills a primary.
+    pub(crate) fn kill_one(&mut self) {
+        let primary =
+            |server: &&mut Redis| server.cli(&["INFO", "replication"]).contains("role:master");
+        self.0.iter_mut().find(primary).unwrap().kill();
+    }
+
+    /// Until the replicas have all that was written so far.
+    pub(crate) fn settle(&self) {
+        for server in &self.0 {
+            if server.cli(&["INFO", "replication"]).contains("role:master") {
+                // Counts what this connection wrote, so it waits for a write of its own.
+                let written = server.cli(&["WAIT", "1", "5000"]);
+                assert_eq!(written.trim(), "1");
+            }
+        }
     }
 }

@@ -10,7 +10,7 @@ use reqwest::Client;
 use tokio::task::JoinSet;
 
 use crate::gateway::{self, Gateway, Held, Said, Setup, check, person, seed, sign_in, sign_out};
-use crate::redis::{Redis, Sentinel};
+use crate::redis::{Cluster, Redis, Sentinel};
 use crate::relay::Relay;
 
 /// Nobody waits longer for an answer, whatever is wrong. A time-out of Redis is 2 seconds, and a request
@@ -341,29 +341,49 @@ async fn a_fail_over_ends_no_session() {
     let mode = [("REDIS_MODE", "sentinel"), ("REDIS_MASTER_NAME", "main")];
     let world = World::start(&sentinel.host(), &mode).await;
     sentinel.settle();
+    loses_a_primary("fail-over", &world, || sentinel.primary.kill()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_loss_of_a_clusters_primary_ends_no_session() {
+    let mut cluster = Cluster::start();
+    let world = World::start(&cluster.hosts(), &[("REDIS_MODE", "cluster")]).await;
+    cluster.settle();
+    loses_a_primary("cluster", &world, || cluster.kill_one()).await;
+}
+
+/// Whoever was there before is never refused, 503s are told from the loss on only, and they end.
+async fn loses_a_primary(name: &str, world: &World, kill: impl FnOnce()) {
     let load = world.load();
     tokio::time::sleep(Duration::from_millis(500)).await;
     let killed = load.since.elapsed();
-    sentinel.primary.kill();
-    // The sentinel has to notice, to choose, and to tell.
+    kill();
+    // It has to be noticed, another has to be chosen, and that has to be told.
     let since = Instant::now();
-    loop {
-        let said = check(&world.http, &world.gateways[1].url, &world.live[0]).await;
-        let signed_in = sign_in(&world.http, &world.gateways[1].url, &person(18)).await;
-        if said.unwrap() == GOOD && signed_in.unwrap().is_ok() {
-            break;
+    let mut good = 0;
+    while good < 20 {
+        let gateway = &world.gateways[good % 2].url;
+        let mut all = true;
+        for held in &world.live {
+            all &= check(&world.http, gateway, held).await.unwrap() == GOOD;
         }
+        let signed_in = sign_in(&world.http, gateway, &person(18)).await.unwrap();
+        good = if all && signed_in.is_ok() {
+            good + 1
+        } else {
+            0
+        };
         assert!(since.elapsed() < Duration::from_secs(30));
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     world.recovered().await;
     let (noted, _) = load.stop().await;
-    let counts = judge("fail-over", &noted);
+    let counts = judge(name, &noted);
     let busy = || noted.iter().filter(|one| one.said.status == 503);
     let first = busy().map(|one| one.begun).min().unwrap();
     let last = busy().map(|one| one.begun + one.took).max().unwrap();
     println!(
-        "503s from {:?} to {:?} after the primary was killed",
+        "{name}: 503s from {:?} to {:?} after the primary was killed",
         first.saturating_sub(killed),
         last.saturating_sub(killed)
     );
