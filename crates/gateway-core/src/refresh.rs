@@ -163,7 +163,7 @@ impl Gateway {
                 Replaced::Ended => return Err(Error::NoSession),
                 // Another session of this person got the same bytes in the same second.
                 Replaced::Taken(stored) => {
-                    next_second(self.sessions.now()).await;
+                    next_second().await;
                     session = self.refreshed(&stored).await?;
                 }
             }

@@ -333,8 +333,8 @@ impl Gateway {
         cookie: bool,
         caller: &Caller,
     ) -> Result<Issued, Error> {
-        const TRIES: u32 = 3;
-        for attempt in 1.. {
+        const TRIES: u32 = 5;
+        for attempt in 1..=TRIES {
             let data = self.render(claims.all.clone(), &tokens.access_token);
             let stored = stored(&tokens, asked_at);
             let issued = if cookie {
@@ -365,6 +365,7 @@ impl Gateway {
                 Ok(_) => return Ok(issued),
                 Err(OpenError::Store(error)) => return Err(error.into()),
                 Err(OpenError::CredentialTaken) if attempt < TRIES => {}
+                Err(OpenError::CredentialTaken) => break,
                 Err(error) => return Err(Error::Internal(Box::new(error))),
             }
             // Auth0's access tokens have no unique claim: two sign-ins of one person in one second
@@ -382,7 +383,7 @@ impl Gateway {
                     ))),
                 };
             };
-            next_second(self.sessions.now()).await;
+            next_second().await;
             asked_at = self.sessions.now();
             tokens = self.renew(client, tokens, refresh_token).await?;
             let expected = IdTokenExpectations {
@@ -395,9 +396,11 @@ impl Gateway {
                 ..self.verified(client, &tokens, expected).await?
             };
         }
-        Err(Error::Internal(BoxError::from(
-            "an access token was issued twice",
-        )))
+        // Each second's access token was another's: too many of one person's at once.
+        Err(Error::Unavailable {
+            retry_after: Some(Duration::from_secs(1)),
+            source: Some(BoxError::from("each access token was issued twice")),
+        })
     }
 
     /// One refresh outside of a session; what does not come again is kept.
@@ -468,10 +471,9 @@ pub(crate) fn stored(tokens: &TokenSet, asked_at: Timestamp) -> Tokens {
     }
 }
 
-/// Waits until the wall clock shows another second.
-pub(crate) async fn next_second(now: Timestamp) {
-    let into_the_second = u64::try_from(now.unix_millis().rem_euclid(1000)).unwrap_or(0);
-    tokio::time::sleep(Duration::from_millis(1010 - into_the_second)).await;
+/// Waits until it is another second at Auth0, whose clock need not agree with ours: a whole one.
+pub(crate) async fn next_second() {
+    tokio::time::sleep(Duration::from_millis(1010)).await;
 }
 
 pub(crate) fn random() -> Result<String, Error> {
