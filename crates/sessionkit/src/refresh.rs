@@ -76,8 +76,8 @@ impl Sessions {
                 .acquire_lease(seen.subject(), seen.id(), LEASE, self.now())
                 .await;
             match lease.map_err(failed)? {
-                Lease::Granted(fence) => {
-                    let outcome = self.refresh_under(fence, seen, refresher).await;
+                Lease::Granted(mut fence) => {
+                    let outcome = self.refresh_under(&mut fence, seen, refresher).await;
                     let released = self
                         .store
                         .release_lease(seen.subject(), seen.id(), fence)
@@ -105,7 +105,7 @@ impl Sessions {
 
     async fn refresh_under(
         &self,
-        fence: Fence,
+        fence: &mut Fence,
         seen: &Session,
         refresher: &dyn Refresher,
     ) -> Result<Arc<Session>, RefreshError> {
@@ -116,7 +116,7 @@ impl Sessions {
         if !session.has_refresh_token() {
             return Err(RefreshError::NoRefreshToken);
         }
-        match self.call_under(fence, &session, refresher).await {
+        match self.call_under(*fence, &session, refresher).await {
             Ok(refreshed) => self.keep(fence, session, &refreshed, refresher).await,
             Err(RefreshFailure::Refused(cause)) => {
                 let stored = self.stored(&session).await?;
@@ -174,7 +174,7 @@ impl Sessions {
     /// Stores what a refresh brought. The old refresh token is spent, so this does not give up easily.
     async fn keep(
         &self,
-        fence: Fence,
+        fence: &mut Fence,
         mut current: Arc<Session>,
         refreshed: &Refreshed,
         refresher: &dyn Refresher,
@@ -186,7 +186,7 @@ impl Sessions {
             let next = current.refreshed(refreshed, self.lifetimes.grace, now);
             match self
                 .store
-                .compare_and_swap(&current, next, Some(fence), now)
+                .compare_and_swap(&current, next, Some(*fence), now)
                 .await
             {
                 Ok(Swap::Stored(stored)) => return Ok(stored),
@@ -203,12 +203,31 @@ impl Sessions {
                     refresher.discard(&current, refreshed.tokens.clone()).await;
                     return Err(RefreshError::Ended(None));
                 }
+                // The lease ran out. Whoever had it since may have bought nothing, and then these tokens are
+                // the only good ones: stored under a lease of their own.
                 Ok(Swap::Fenced) => {
-                    let stored = self.stored(&current).await?;
-                    if stored.generation() > generation {
-                        return Ok(stored);
+                    let late = tokio::time::Instant::now() >= give_up;
+                    match self.stored(&current).await {
+                        Ok(stored) if stored.generation() > generation => return Ok(stored),
+                        Ok(_) if late => {
+                            return Err(unavailable("another replica took the refresh over"));
+                        }
+                        Ok(stored) => current = stored,
+                        Err(error @ RefreshError::Store(_)) if late => return Err(error),
+                        Err(RefreshError::Store(_)) => {}
+                        // The next try to store will find it so.
+                        Err(RefreshError::Ended(_)) if !late => {}
+                        Err(error) => return Err(error),
                     }
-                    return Err(unavailable("another replica took the refresh over"));
+                    let (subject, id) = (current.subject(), current.id());
+                    match self
+                        .store
+                        .acquire_lease(subject, id, LEASE, self.now())
+                        .await
+                    {
+                        Ok(Lease::Granted(regained)) => *fence = regained,
+                        _ => tokio::time::sleep(WATCH * 2).await,
+                    }
                 }
                 Ok(Swap::CredentialTaken) => {
                     return Err(unavailable("the credential opens another session"));
@@ -219,7 +238,7 @@ impl Sessions {
                     tokio::time::sleep(WATCH * 2).await;
                     let renewed = self
                         .store
-                        .renew_lease(current.subject(), current.id(), fence, LEASE, self.now())
+                        .renew_lease(current.subject(), current.id(), *fence, LEASE, self.now())
                         .await;
                     tracing::debug!(renewed = renewed.is_ok(), "trying to store them again");
                 }

@@ -15,8 +15,8 @@ use bytes::Bytes;
 use secrecy::{ExposeSecret, SecretString};
 use sessionkit::testing::TestClock;
 use sessionkit::{
-    Clock, Credential, Lifetimes, MemoryStore, Presented, RefreshError, RefreshFailure, Refreshed,
-    Refresher, Replaced, Session, Sessions, SignIn, Tokens, Verdict,
+    Clock, Credential, Lease, Lifetimes, MemoryStore, Presented, RefreshError, RefreshFailure,
+    Refreshed, Refresher, Replaced, Session, Sessions, SignIn, Tokens, Verdict,
 };
 
 /// What the provider does.
@@ -236,6 +236,40 @@ async fn ended_is_ended_even_while_a_refresh_is_under_way() {
         world.verdict("mia", Presented::Cookie).await,
         Verdict::Unknown
     ));
+}
+
+#[tokio::test]
+async fn tokens_that_outlived_their_lease_are_stored_if_nobody_bought_others() {
+    let world = world();
+    let session = world.sign_in("mia").await;
+    let provider = world.provider(Mood::Good);
+    let refresh = tokio::spawn({
+        let (sessions, session) = (Arc::clone(&world.sessions), Arc::clone(&session));
+        let provider = Arc::clone(&provider);
+        async move { sessions.refresh(&session, provider).await }
+    });
+    while provider.calls.load(Ordering::SeqCst) == 0 {
+        tokio::task::yield_now().await;
+    }
+    // The lease runs out, and somebody has it for a moment.
+    world.clock.advance(Duration::from_secs(16));
+    let (store, now) = (world.sessions.store(), world.clock.now());
+    let ttl = Duration::from_secs(15);
+    let lease = store.acquire_lease("mia", session.id(), ttl, now).await;
+    let Ok(Lease::Granted(fence)) = lease else {
+        panic!("the lease has run out");
+    };
+    tokio::time::sleep(Duration::from_millis(60)).await;
+    store
+        .release_lease("mia", session.id(), fence)
+        .await
+        .unwrap();
+    let refreshed = refresh.await.unwrap().unwrap();
+    assert_eq!(refreshed.generation(), session.generation() + 1);
+    assert_eq!(provider.discarded.load(Ordering::SeqCst), 0);
+    // And no lease is left behind.
+    let lease = store.acquire_lease("mia", session.id(), ttl, now).await;
+    assert!(matches!(lease, Ok(Lease::Granted(_))));
 }
 
 #[tokio::test]

@@ -525,7 +525,10 @@ impl SessionStore for SimStore {
         self.call("release", About::Id(id), move |scene| {
             done(scene.memory.release_lease(&subject, id, fence));
             let at = scene.at;
-            if let Some(lease) = scene.lease(id, fence) {
+            // Only what is held can be given back: one that ran out, and that others have had since, is not.
+            let last = scene.record(id).and_then(|record| record.leases.last());
+            let held = last.is_some_and(|last| last.fence == fence.0);
+            if held && let Some(lease) = scene.lease(id, fence) {
                 lease.released.get_or_insert(at);
             }
             ((), format!("fence {}", fence.0))
