@@ -181,6 +181,7 @@ impl Sessions {
     ) -> Result<Arc<Session>, RefreshError> {
         let give_up = tokio::time::Instant::now() + STORE_PATIENCE;
         let generation = current.generation();
+        let mut regained = false;
         loop {
             let now = self.now();
             let next = current.refreshed(refreshed, self.lifetimes.grace, now);
@@ -194,7 +195,9 @@ impl Sessions {
                 Ok(Swap::Conflict(stored)) if stored.generation() == generation => current = stored,
                 // Ours after all, written by a call whose answer got lost; or another's.
                 Ok(Swap::Conflict(stored)) => {
-                    if !same_access_token(&stored, refreshed) {
+                    // Under a later lease both may stem from one refresh token: revoked, ours would take
+                    // the other along.
+                    if !regained && !same_access_token(&stored, refreshed) {
                         refresher.discard(&stored, refreshed.tokens.clone()).await;
                     }
                     return Ok(stored);
@@ -225,7 +228,7 @@ impl Sessions {
                         .acquire_lease(subject, id, LEASE, self.now())
                         .await
                     {
-                        Ok(Lease::Granted(regained)) => *fence = regained,
+                        Ok(Lease::Granted(later)) => (*fence, regained) = (later, true),
                         _ => tokio::time::sleep(WATCH * 2).await,
                     }
                 }
