@@ -120,7 +120,7 @@ impl Gateway {
         presented: Presented,
         client: &Arc<Client>,
     ) -> Result<Issued, Error> {
-        const TRIES: u32 = 4;
+        const TRIES: u32 = 8;
         let presented_credential = Credential::of(presented_value.as_bytes());
         for _ in 0..TRIES {
             let tokens = session.tokens();

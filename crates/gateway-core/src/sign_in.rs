@@ -333,7 +333,7 @@ impl Gateway {
         cookie: bool,
         caller: &Caller,
     ) -> Result<Issued, Error> {
-        const TRIES: u32 = 5;
+        const TRIES: u32 = 8;
         for attempt in 1..=TRIES {
             let data = self.render(claims.all.clone(), &tokens.access_token);
             let stored = stored(&tokens, asked_at);
