@@ -87,6 +87,24 @@ impl Redis {
         self.child.wait().unwrap();
     }
 
+    /// Puts something in the place of the file that it saves to.
+    pub(crate) fn take_file(&self) {
+        let file = self.folder.path().join("dump.rdb");
+        let _ = std::fs::remove_file(&file);
+        std::fs::create_dir_all(file.join("in the way")).unwrap();
+    }
+
+    /// Takes that away again, and waits until it has saved.
+    pub(crate) fn give_file(&self) {
+        std::fs::remove_dir_all(self.folder.path().join("dump.rdb")).unwrap();
+        let since = Instant::now();
+        while self.cli(&["SET", "probe", "1"]).contains("MISCONF") {
+            assert!(since.elapsed() < Duration::from_secs(20));
+            self.cli(&["BGSAVE"]);
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
     pub(crate) fn restart(&mut self) {
         self.child = spawn(&self.arguments, self.folder.path());
         self.wait();

@@ -335,6 +335,34 @@ async fn redis_in_trouble_ends_no_session_and_needs_no_restart() {
     }
 }
 
+/// As with a full disk: what is there can be read, nothing can be written.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_that_cannot_save_ends_no_session() {
+    let redis = Redis::start_with(&["--save", "1 1"]);
+    let world = World::start(&redis.host(), &[]).await;
+    let load = world.load();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    redis.take_file();
+    let since = Instant::now();
+    while !redis.cli(&["SET", "probe", "1"]).contains("MISCONF") {
+        assert!(since.elapsed() < Duration::from_secs(20));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    world.signs_nobody_in().await;
+    redis.give_file();
+    let recovered = world.recovered().await;
+    let (noted, ended) = load.stop().await;
+    let counts = judge("cannot save", &noted);
+    println!("good again {recovered:?} after it could save");
+    assert!(counts[&(Kind::SignIn, 503)] > 0);
+    assert_eq!(
+        counts.get(&(Kind::Check, 503)),
+        None,
+        "what is there can be read"
+    );
+    world.holds(&ended).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_fail_over_ends_no_session() {
     let mut sentinel = Sentinel::start();

@@ -273,6 +273,7 @@ impl Link {
             };
             match answer {
                 Ok(_) => self.cache.heartbeat(generation, asked),
+                Err(error) if cannot_save(&error) => self.cache.heartbeat(generation, asked),
                 Err(error) if error.code() == Some("LOADING") => return "Redis is loading its data",
                 Err(error) if error.is_timeout() => return "Redis does not answer in time",
                 Err(_) => return "the connection to Redis broke",
@@ -344,10 +345,11 @@ impl Link {
             return Err(Trouble::new("Redis is a replica", true));
         }
         // A server that loads its data has a role, and no answers yet.
-        redis::cmd("PING")
-            .exec_async(&mut connection)
-            .await
-            .map_err(judge)?;
+        let answer = redis::cmd("PING").exec_async(&mut connection).await;
+        match answer {
+            Err(error) if !cannot_save(&error) => return Err(judge(error)),
+            _ => {}
+        }
         if self.cache.is_wanted() {
             let tracking = redis::cmd("CLIENT")
                 .arg("TRACKING")
@@ -430,4 +432,9 @@ fn is_primary(hello: &Value) -> bool {
             .any(|(name, value)| text(name, "role") && text(value, "master")),
         _ => false,
     }
+}
+
+/// A server that cannot save says so to PING too, and can still be read.
+fn cannot_save(error: &redis::RedisError) -> bool {
+    error.code() == Some("MISCONF")
 }
