@@ -213,9 +213,10 @@ async fn kill_again_and_again(rounds: usize, leeway: Duration) -> Verdict {
         }
         for (held, doubt) in doubtful {
             match (found[&held.value], doubt) {
-                (Some(200), _) => known.live.push(held),
+                (Some(200), Doubt::End) => known.live.push(held),
                 (Some(401), Doubt::End) => known.ended.push(held),
-                (None, _) => limbo.push((held, doubt)),
+                // Its access token may serve on, and its refresh token be spent all the same.
+                (Some(200), Doubt::Use) | (None, _) => limbo.push((held, doubt)),
                 (other, _) => panic!("round {round}: {other:?} for {held:?}"),
             }
         }
