@@ -107,7 +107,7 @@ pub struct Session {
     id: SessionId,
     credential: Credential,
     access_expires_at: Timestamp,
-    version: u64,
+    version: u32,
     generation: u32,
     bearer_expires_at: Seconds,
     created_at: Seconds,
@@ -120,6 +120,10 @@ pub struct Session {
     history: Option<Box<History>>,
     packed: Packed,
 }
+
+// With the two counters of an `Arc` that makes 128 bytes, which allocators have a size for.
+#[cfg(target_pointer_width = "64")]
+const _: () = assert!(size_of::<Session>() == 112);
 
 /// What is left of earlier tokens and credentials.
 #[derive(Clone, Default)]
@@ -311,7 +315,7 @@ impl Session {
     /// Counts the writes of this record, from 1.
     #[must_use]
     pub fn version(&self) -> u64 {
-        self.version
+        u64::from(self.version)
     }
 
     /// Counts the token sets this session has had, from 1; a refresh adds one.

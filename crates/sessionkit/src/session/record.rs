@@ -62,7 +62,7 @@ impl Session {
         out.extend_from_slice(self.id.as_bytes());
         out.extend_from_slice(self.credential.hash());
         out.extend_from_slice(&self.access_expires_at.unix_millis().to_be_bytes());
-        out.extend_from_slice(&self.version.to_be_bytes());
+        out.extend_from_slice(&self.version().to_be_bytes());
         for number in [
             self.generation,
             self.bearer_expires_at.0,
@@ -112,7 +112,7 @@ fn read(bytes: &[u8]) -> Option<Session> {
     let id = SessionId::from_bytes(reader.take()?);
     let credential = Credential::from_hash(reader.take()?);
     let access_expires_at = reader.timestamp()?;
-    let version = u64::from_be_bytes(reader.take()?);
+    let version = u32::try_from(u64::from_be_bytes(reader.take()?)).ok()?;
     let [
         generation,
         bearer_expires_at,
