@@ -31,8 +31,15 @@ pub(super) struct Lingering<B: http_body::Body<Data: Send> + Send + 'static> {
 
 impl<B: http_body::Body<Data: Send> + Send + 'static> Lingering<B> {
     pub(super) fn new(body: B, headers: &HeaderMap) -> Self {
+        // Checks come without a body and pay nothing for this.
+        if body.is_end_stream() {
+            return Self {
+                body: None,
+                waits: false,
+            };
+        }
         Self {
-            body: (!body.is_end_stream()).then(|| Box::pin(body)),
+            body: Some(Box::pin(body)),
             waits: headers.contains_key(EXPECT),
         }
     }
