@@ -91,8 +91,7 @@ impl<B: http_body::Body<Data: Send> + Send + 'static> Drop for Lingering<B> {
             let mut patience = SILENCE;
             while let Ok(Some(Ok(frame))) = timeout_at(since + patience, rest.frame()).await {
                 let bytes = frame.data_ref().map_or(0, Buf::remaining);
-                patience += Duration::from_secs(bytes as u64)
-                    / u32::try_from(SLOWEST_UPLOAD).unwrap_or(u32::MAX);
+                patience += Duration::from_micros(bytes as u64 * 1_000_000 / SLOWEST_UPLOAD);
                 patience = patience.min(LONGEST);
             }
         });
