@@ -380,7 +380,7 @@ async fn the_loss_of_a_clusters_primary_ends_no_session() {
     loses_a_primary("cluster", &world, || cluster.kill_one()).await;
 }
 
-/// Whoever was there before is never refused, 503s are told from the loss on only, and they end.
+/// Whoever was there before is never refused; 503s, if any, are told from the loss on only, and they end.
 async fn loses_a_primary(name: &str, world: &World, kill: impl FnOnce()) {
     let load = world.load();
     tokio::time::sleep(Duration::from_millis(500)).await;
@@ -407,16 +407,21 @@ async fn loses_a_primary(name: &str, world: &World, kill: impl FnOnce()) {
     world.recovered().await;
     let (noted, _) = load.stop().await;
     let counts = judge(name, &noted);
-    let busy = || noted.iter().filter(|one| one.said.status == 503);
-    let first = busy().map(|one| one.begun).min().unwrap();
-    let last = busy().map(|one| one.begun + one.took).max().unwrap();
-    println!(
-        "{name}: 503s from {:?} to {:?} after the primary was killed",
-        first.saturating_sub(killed),
-        last.saturating_sub(killed)
-    );
     assert!(counts[&(Kind::Check, 200)] > 0);
-    // An answer that was under way when the primary died is the earliest.
-    assert!(first + BOUND > killed && last < killed + Duration::from_secs(15));
+    // Where another primary is told of before a time-out of Redis is over, everybody has waited for it.
+    let busy = || noted.iter().filter(|one| one.said.status == 503);
+    if let Some((first, last)) = busy()
+        .map(|one| one.begun)
+        .min()
+        .zip(busy().map(|one| one.begun + one.took).max())
+    {
+        println!(
+            "{name}: 503s from {:?} to {:?} after the primary was killed",
+            first.saturating_sub(killed),
+            last.saturating_sub(killed)
+        );
+        // An answer that was under way when the primary died is the earliest.
+        assert!(first + BOUND > killed && last < killed + Duration::from_secs(15));
+    }
     world.holds(&[]).await;
 }
