@@ -9,7 +9,6 @@ use gateway_core::config::{Clients, Loaded, ManagementAccess, load};
 use gateway_core::http::{GatewayService, Listener};
 use gateway_core::imports::Imports;
 use gateway_core::{Gateway, Parts};
-use sessionkit::seal::Reseal;
 use sessionkit::{Lifetimes, Sessions, SystemClock};
 use tokio::net::TcpListener;
 
@@ -91,7 +90,7 @@ pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, BoxError> {
 /// A gateway put together, and where it listens.
 pub(crate) struct Assembled {
     gateway: Arc<Gateway>,
-    reseal: Option<Arc<dyn Reseal>>,
+    reseal: Option<store::Resealing>,
     older_keys: OlderKeys,
     pub(crate) service: GatewayService,
     pub(crate) address: SocketAddr,
@@ -107,7 +106,7 @@ impl Assembled {
         async move {
             let reseal = async {
                 match reseal {
-                    Some(store) => store::reseal(store, older_keys).await,
+                    Some(resealing) => store::reseal(resealing, older_keys).await,
                     None => std::future::pending().await,
                 }
             };

@@ -31,8 +31,25 @@ pub(crate) struct Stores {
     pub(crate) one_time: Arc<dyn OneTimeStore>,
     pub(crate) records: Arc<dyn RecordStore>,
     pub(crate) payloads: Arc<dyn Payloads>,
-    pub(crate) reseal: Option<Arc<dyn Reseal>>,
+    pub(crate) reseal: Option<Resealing>,
     pub(crate) watched: Watched,
+}
+
+/// A store whose values are sealed anew when the first key has changed.
+#[derive(Clone)]
+pub(crate) struct Resealing {
+    store: Arc<dyn Reseal>,
+    /// Whether there are keys to drop at all.
+    has_older_keys: bool,
+}
+
+impl Resealing {
+    fn new(store: Arc<dyn Reseal>, keys: &EncryptionKeys) -> Self {
+        Self {
+            store,
+            has_older_keys: keys.ids().count() > 1,
+        }
+    }
 }
 
 impl Stores {
@@ -64,11 +81,11 @@ pub(crate) async fn open(settings: &Settings, clients: &Clients) -> Result<Store
                 None => EncryptionKeys::load_or_create(&key_file(&path))?,
             };
             // Opening reads the whole file.
-            let open = move || EmbeddedStore::open(&path, EmbeddedOptions::new(keys));
+            let options = EmbeddedOptions::new(keys.clone());
+            let open = move || EmbeddedStore::open(&path, options);
             let store = Arc::new(tokio::task::spawn_blocking(open).await??);
-            let reseal: Arc<dyn Reseal> = Arc::clone(&store) as _;
             Ok(Stores {
-                reseal: Some(reseal),
+                reseal: Some(Resealing::new(Arc::clone(&store) as _, &keys)),
                 watched: Watched::Embedded(Arc::clone(&store)),
                 ..Stores::of(&store, files())
             })
@@ -84,16 +101,16 @@ pub(crate) async fn open(settings: &Settings, clients: &Clients) -> Result<Store
                     derived(clients)?
                 }
             };
-            let store = Arc::new(RedisStore::connect(redis_settings(settings, keys)?).await?);
+            let store =
+                Arc::new(RedisStore::connect(redis_settings(settings, keys.clone())?).await?);
             if let Err(error) = store.check().await {
                 tracing::warn!(%error, "redis cannot be reached yet: /-/ready says so until it can");
             }
             let clock: Arc<dyn Clock> = Arc::new(SystemClock);
             let payloads =
                 RecordPayloads::new(Arc::clone(&store) as _, clock, settings.import_results);
-            let reseal: Arc<dyn Reseal> = Arc::clone(&store) as _;
             Ok(Stores {
-                reseal: Some(reseal),
+                reseal: Some(Resealing::new(Arc::clone(&store) as _, &keys)),
                 watched: Watched::Redis(Arc::clone(&store)),
                 ..Stores::of(&store, Arc::new(payloads))
             })
@@ -174,10 +191,14 @@ fn redis_settings(
 }
 
 /// Seals anew, for ever and slowly, what older keys have sealed, and says when these can go.
-pub(crate) async fn reseal(store: Arc<dyn Reseal>, older_keys: OlderKeys) {
-    let mut told = false;
+pub(crate) async fn reseal(resealing: Resealing, older_keys: OlderKeys) {
+    let mut told = !resealing.has_older_keys;
     loop {
-        match store.reseal(RESEAL_BATCH, SystemClock.now()).await {
+        match resealing
+            .store
+            .reseal(RESEAL_BATCH, SystemClock.now())
+            .await
+        {
             Ok(progress) => {
                 let left = progress.sealed_with_older_keys;
                 let known = left.and_then(|left| i64::try_from(left).ok());
