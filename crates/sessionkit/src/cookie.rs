@@ -19,13 +19,17 @@ impl<'a> CookieValue<'a> {
     pub fn find(headers: impl Iterator<Item = &'a [u8]>, name: &str) -> Self {
         let mut found = Self::Absent;
         for header in headers {
-            for pair in header.split(|byte| *byte == b';') {
+            let mut from = 0;
+            // Cookies are long, and this is read for every request: many bytes at a time.
+            for end in memchr::memchr_iter(b';', header).chain([header.len()]) {
+                let pair = header.get(from..end).unwrap_or_default();
+                from = end + 1;
                 let pair = pair.trim_ascii_start();
-                let Some(rest) = pair.strip_prefix(name.as_bytes()) else {
+                let Some(value) = pair.strip_prefix(name.as_bytes()) else {
                     continue;
                 };
                 // White space around the name is not part of it (RFC 6265, section 5.2).
-                let Some(value) = rest.trim_ascii_start().strip_prefix(b"=") else {
+                let Some(value) = value.trim_ascii_start().strip_prefix(b"=") else {
                     continue;
                 };
                 if found != Self::Absent {

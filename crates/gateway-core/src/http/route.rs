@@ -162,8 +162,8 @@ impl Found {
         self.allow.is_empty()
             || self
                 .allow
-                .split(", ")
-                .any(|allowed| allowed == method.as_str())
+                .split(',')
+                .any(|allowed| allowed.trim_start() == method.as_str())
     }
 }
 
