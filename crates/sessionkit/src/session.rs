@@ -226,7 +226,8 @@ impl Session {
     pub(crate) fn refreshed(&self, refreshed: &Refreshed, grace: Duration, now: Timestamp) -> Self {
         let tokens = &refreshed.tokens;
         let mut next = self.successor();
-        let old_refresh_token = self.packed.get(Field::RefreshToken);
+        let old_refresh_token = self.packed.token(Field::RefreshToken);
+        let old_refresh_token = exposed(old_refresh_token.as_ref());
         let new_refresh_token = exposed(tokens.refresh_token.as_ref());
         if !new_refresh_token.is_empty() && new_refresh_token != old_refresh_token {
             next.history_mut().refresh_token = Some(PreviousRefreshToken {
@@ -360,12 +361,10 @@ impl Session {
     /// The tokens, copied out.
     #[must_use]
     pub fn tokens(&self) -> Tokens {
-        let secret = |field| SecretString::from(self.packed.text(field).to_owned());
-        let present = |field| Some(secret(field)).filter(|_| !self.packed.get(field).is_empty());
         Tokens {
-            access_token: secret(Field::AccessToken),
-            refresh_token: present(Field::RefreshToken),
-            id_token: present(Field::IdToken),
+            access_token: self.packed.token(Field::AccessToken).unwrap_or_default(),
+            refresh_token: self.packed.token(Field::RefreshToken),
+            id_token: self.packed.token(Field::IdToken),
             access_expires_at: self.access_expires_at,
         }
     }
@@ -373,7 +372,7 @@ impl Session {
     /// True when there is a refresh token.
     #[must_use]
     pub fn has_refresh_token(&self) -> bool {
-        !self.packed.get(Field::RefreshToken).is_empty()
+        self.packed.has(Field::RefreshToken)
     }
 
     /// Expiry of the access token inside.
@@ -385,8 +384,14 @@ impl Session {
     /// Compares with the refresh token inside, in constant time.
     #[must_use]
     pub fn is_refresh_token(&self, value: &str) -> bool {
-        self.has_refresh_token()
-            && bool::from(self.packed.get(Field::RefreshToken).ct_eq(value.as_bytes()))
+        let token = self.packed.token(Field::RefreshToken);
+        token.is_some_and(|token| {
+            token
+                .expose_secret()
+                .as_bytes()
+                .ct_eq(value.as_bytes())
+                .into()
+        })
     }
 
     /// Compares with the refresh token that the latest refresh replaced, within the grace time.

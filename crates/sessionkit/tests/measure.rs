@@ -17,11 +17,27 @@ use sessionkit::{
     Timestamp, Tokens,
 };
 
+/// The server's own.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const NOW: Timestamp = Timestamp::from_unix_millis(1_790_000_000_000);
 /// How many, unless `SESSIONKIT_MANY` says otherwise.
 const MANY: u64 = 1_000_000;
-/// Tokens and claims of one session.
+/// Bytes of tokens and claims in one session, unless `SESSIONKIT_CONTENT` says otherwise.
 const CONTENT: usize = 600;
+
+fn content() -> usize {
+    std::env::var("SESSIONKIT_CONTENT").map_or(CONTENT, |content| content.parse().unwrap())
+}
+
+/// A token as long as wanted: three parts of base64url.
+fn token(length: usize) -> String {
+    let part = |length| "Zm9v".repeat(length / 4);
+    let token = format!("{}.{}.", part(96), part(length.saturating_sub(96) / 2));
+    let rest = length.saturating_sub(token.len());
+    format!("{token}{}", part(rest))
+}
 
 fn resident() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
@@ -40,19 +56,21 @@ fn credential(number: u64) -> Credential {
 fn sign_in(number: u64) -> SignIn {
     let (subject, client) = (format!("auth0|{number:024x}"), "website".to_owned());
     let refresh_token = format!("{number:048x}");
-    let rest = CONTENT - subject.len() - client.len() - refresh_token.len();
+    let rest = content() - subject.len() - client.len() - refresh_token.len();
+    let (access_token, id_token) = (token(rest * 3 / 8), token(rest * 3 / 8));
+    let data = "d".repeat(rest - access_token.len() - id_token.len());
     SignIn {
         subject,
         client,
         credential: credential(number),
         tokens: Tokens {
-            access_token: "t".repeat(rest / 2).into(),
+            access_token: access_token.into(),
             refresh_token: Some(refresh_token.into()),
-            id_token: None,
+            id_token: Some(id_token.into()),
             access_expires_at: NOW.after(Duration::from_secs(3600)),
         },
         identity_provider_session: None,
-        data: "d".repeat(rest - rest / 2).into(),
+        data: data.into(),
         ip_address: None,
         user_agent: None,
     }
@@ -127,17 +145,17 @@ fn a_million_sessions() {
     std::fs::remove_file(&crashed).unwrap();
     let file = std::fs::metadata(&path).unwrap().len();
     println!(
-        "{sessions} sessions of {CONTENT} bytes: {} bytes each in the file",
+        "{sessions} sessions of {} bytes: {} bytes each in the file",
+        content(),
         file / sessions
     );
 
-    let before = resident();
     let start = Instant::now();
     let store = open(&path);
     println!("opened after a clean stop in {:.2?}", start.elapsed());
     println!(
-        "memory: {} bytes a session",
-        (resident() - before) / sessions
+        "resident, all in all: {} bytes a session",
+        resident() / sessions
     );
     let file = std::fs::metadata(&path).unwrap().len();
     println!("file after opening: {} bytes a session", file / sessions);
@@ -183,7 +201,10 @@ fn sessions_in_memory() {
         }
     });
     let each = (resident() - before) / many;
-    println!("{many} sessions of {CONTENT} bytes: {each} bytes each in memory");
+    println!(
+        "{many} sessions of {} bytes: {each} bytes each in memory",
+        content()
+    );
     let credential = credential(77);
     let start = Instant::now();
     for _ in 0..1_000_000 {
