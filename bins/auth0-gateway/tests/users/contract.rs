@@ -21,7 +21,7 @@ use crate::world::World;
 /// The variable that names the file with the contract.
 const CONTRACT: &str = "AUTH0_MANAGEMENT_OPENAPI";
 
-struct Prism(Child);
+pub(crate) struct Prism(Child);
 
 impl Drop for Prism {
     fn drop(&mut self) {
@@ -35,7 +35,7 @@ fn free_port() -> u16 {
     listener.local_addr().unwrap().port()
 }
 
-async fn prism(contract: &str, tenant: &str) -> (Prism, String) {
+pub(crate) async fn prism(contract: &str, tenant: &str) -> (Prism, String) {
     // The packages that prove the tenant itself.
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../crates/dev-tenant/tests/npm");
     let made = |path: &str| std::fs::metadata(folder.join(path)).ok()?.modified().ok();

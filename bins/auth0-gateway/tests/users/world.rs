@@ -2,7 +2,7 @@
 
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use auth0_api::{Auth0Client, ClientSettings, ManagementClient};
@@ -66,6 +66,9 @@ pub(crate) struct World {
     pub(crate) service: GatewayService,
     pub(crate) gateway: Arc<Gateway>,
     pub(crate) client: Auth0Client,
+    /// Where requests go first, if not to the gateway itself; and what is said of them there.
+    pub(crate) through: Option<(reqwest::Client, String)>,
+    pub(crate) violations: Arc<Mutex<Vec<String>>>,
     _folder: Arc<tempfile::TempDir>,
 }
 
@@ -146,6 +149,8 @@ impl World {
             service: GatewayService::new(Arc::clone(&gateway)).unwrap(),
             gateway,
             client,
+            through: None,
+            violations: Arc::default(),
             _folder: folder,
         }
     }
@@ -157,6 +162,11 @@ impl World {
         headers: &[(&str, &str)],
         body: &[u8],
     ) -> (StatusCode, HeaderMap, Bytes) {
+        if let Some((http, base)) = &self.through {
+            return self
+                .send_through(http, base, (method, path), headers, body)
+                .await;
+        }
         let mut request = Request::builder().method(method).uri(path);
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -168,6 +178,31 @@ impl World {
         let (parts, body) = answer.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
         (parts.status, parts.headers, body)
+    }
+
+    async fn send_through(
+        &self,
+        http: &reqwest::Client,
+        base: &str,
+        (method, path): (&str, &str),
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> (StatusCode, HeaderMap, Bytes) {
+        let mut request = http.request(method.parse().unwrap(), format!("{base}{path}"));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        if !body.is_empty() {
+            request = request.body(body.to_vec());
+        }
+        let answer = request.send().await.unwrap();
+        if let Some(said) = answer.headers().get("sl-violations") {
+            let said = String::from_utf8_lossy(said.as_bytes());
+            let said = format!("{method} {path} {}: {said}", answer.status());
+            self.violations.lock().unwrap().push(said);
+        }
+        let (status, headers) = (answer.status(), answer.headers().clone());
+        (status, headers, answer.bytes().await.unwrap())
     }
 
     pub(crate) async fn get(&self, path: &str) -> (StatusCode, Value) {

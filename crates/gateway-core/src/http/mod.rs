@@ -13,6 +13,7 @@ mod lingering;
 mod login;
 mod logout;
 mod management;
+mod openapi;
 mod params;
 mod request_id;
 mod respond;
@@ -87,19 +88,22 @@ struct Shared {
     router: Router,
     request_ids: request_id::RequestIds,
     status: status::Status,
+    documentation: openapi::Documentation,
 }
 
 impl GatewayService {
     /// The service of the main listener.
     ///
     /// # Errors
-    /// When the service prefix makes no path.
+    /// When the service prefix makes no path, or the `OpenAPI` document cannot be rendered.
     pub fn new(gateway: Arc<Gateway>) -> Result<Self, Error> {
         let router = Router::new(&gateway.settings.service_prefix)
             .map_err(|error| Error::Internal(Box::new(error)))?;
+        let documentation = openapi::Documentation::new(&gateway.settings)?;
         let shared = Shared {
             gateway,
             router,
+            documentation,
             request_ids: request_id::RequestIds::new(),
             status: status::Status::default(),
         };
@@ -280,6 +284,8 @@ impl GatewayService {
             Route::Health => Ok(status::Status::healthz(gateway)),
             Route::Ready => Ok(status.ready(gateway).await),
             Route::Metrics => status::metrics(gateway),
+            Route::Documentation => Ok(self.shared.documentation.json()),
+            Route::DocumentationYaml => Ok(self.shared.documentation.yaml()),
             Route::CheckUp => Ok(status.check_up(gateway).await),
             Route::BackchannelLogout => {
                 let params = self.read_body(parts, body).await?;

@@ -35,6 +35,8 @@ pub(super) enum Route {
     Ready,
     CheckUp,
     Metrics,
+    Documentation,
+    DocumentationYaml,
 }
 
 /// Where a route is served.
@@ -51,7 +53,7 @@ pub(super) enum Exposure {
 const READ: &str = "GET, HEAD";
 
 /// Path, route, the `Allow` header, and where it is served.
-const ROUTES: [(&str, Route, &str, Exposure); 28] = [
+pub(super) const ROUTES: [(&str, Route, &str, Exposure); 30] = [
     ("/authorize", Route::Authorize, "GET", Exposure::Public),
     ("/oauth/token", Route::Token, "POST", Exposure::Public),
     ("/refreshtoken", Route::Refresh, "POST", Exposure::Public),
@@ -141,6 +143,18 @@ const ROUTES: [(&str, Route, &str, Exposure); 28] = [
         Route::UserSession,
         "DELETE",
         Exposure::Management,
+    ),
+    (
+        "/documentation/json",
+        Route::Documentation,
+        READ,
+        Exposure::Public,
+    ),
+    (
+        "/documentation/yaml",
+        Route::DocumentationYaml,
+        READ,
+        Exposure::Public,
     ),
     ("/-/healthz", Route::Health, READ, Exposure::Status),
     ("/-/ready", Route::Ready, READ, Exposure::Status),

@@ -30,6 +30,7 @@ mod value;
 pub use self::compile::{Scope, Selection};
 pub use self::evaluate::matches;
 pub use self::filter::{Filter, Order, Scalar, Test};
+pub(crate) use self::parse::PLAIN_FIELDS;
 pub use self::parse::{Route, SortText, UserQuery};
 pub use self::slice::{Page, Slice};
 

@@ -9,7 +9,7 @@ use super::filter::{Filter, Test};
 use super::{QueryError, Slice};
 
 /// Fields that are parameters of their own.
-pub(super) const PLAIN_FIELDS: [&str; 15] = [
+pub(crate) const PLAIN_FIELDS: [&str; 15] = [
     "blocked",
     "created_at",
     "email",

@@ -8,6 +8,7 @@
 )]
 
 mod config;
+mod documentation;
 mod revoke;
 mod sign_in;
 mod stay;
