@@ -103,6 +103,16 @@ impl Sink<'_> {
     fn row(&mut self, json: &str) -> io::Result<()> {
         self.count += 1;
         let number = self.count;
+        if json.len() > self.longest {
+            // Such a row may be most of a file: as a tree it would take many times its size.
+            let limit = self.longest;
+            let fault = RowFault::new(
+                "MAX_LENGTH",
+                "",
+                format!("the row alone is over Auth0's limit of {limit} bytes"),
+            );
+            return self.rows.bad(number, &owner(json), &[fault]);
+        }
         let value = match serde_json::from_str::<Tree>(json).map(Tree::into_value) {
             Ok(Ok(value)) => value,
             Ok(Err(key)) => {
@@ -115,22 +125,30 @@ impl Sink<'_> {
                 return self.rows.bad(number, &Value::Null, &[fault]);
             }
         };
-        let mut faults = schema::check(&value);
-        if json.len() > self.longest {
-            faults.push(RowFault::new(
-                "MAX_LENGTH",
-                "",
-                format!(
-                    "the row alone is over Auth0's limit of {} bytes",
-                    self.longest
-                ),
-            ));
-        }
+        let faults = schema::check(&value);
         if faults.is_empty() {
             self.rows.good(number, json)
         } else {
             self.rows.bad(number, &schema::masked(&value), &faults)
         }
+    }
+}
+
+/// Whose row it is: its address alone, where it has one of a sane length.
+fn owner(row: &str) -> Value {
+    /// Longest address that is shown, in bytes, quotes and escapes included.
+    const LONGEST: usize = 512;
+    #[derive(serde::Deserialize)]
+    struct Row<'a> {
+        #[serde(borrow)]
+        email: Option<&'a RawValue>,
+    }
+    let row = serde_json::from_str::<Row<'_>>(row).ok();
+    let email = row.and_then(|row| row.email).map(RawValue::get);
+    let email = email.filter(|email| email.len() <= LONGEST);
+    match email.and_then(|email| serde_json::from_str::<String>(email).ok()) {
+        Some(email) => serde_json::json!({ "email": email }),
+        None => Value::Null,
     }
 }
 
@@ -212,6 +230,7 @@ mod tests {
     struct Seen {
         good: Vec<(u64, String)>,
         bad: Vec<(u64, String)>,
+        shown: Vec<Value>,
     }
 
     impl Rows for Seen {
@@ -220,8 +239,9 @@ mod tests {
             Ok(())
         }
 
-        fn bad(&mut self, number: u64, _: &Value, faults: &[RowFault]) -> io::Result<()> {
+        fn bad(&mut self, number: u64, row: &Value, faults: &[RowFault]) -> io::Result<()> {
             self.bad.push((number, faults[0].code.to_owned()));
+            self.shown.push(row.clone());
             Ok(())
         }
     }
@@ -252,6 +272,25 @@ mod tests {
         let long = format!(r#"[{{"email":"a@b.cd","name":"{}"}}]"#, "x".repeat(60));
         let (_, seen) = run(long.as_bytes());
         assert_eq!(seen.bad, [(1, "MAX_LENGTH".to_owned())]);
+    }
+
+    #[test]
+    fn a_row_over_the_limit_shows_its_address_alone() {
+        let filler = "1,".repeat(60);
+        let long = format!(
+            r#"[{{"app_metadata":{{"a":[{filler}1]}},"email":"a@b.cd"}},{{"email":"{filler}"}},[{filler}1],
+            {{"email":"{}"}},{{"email":"a@b.cd","email":"{filler}"}}]"#,
+            "x".repeat(600)
+        );
+        let (result, seen) = run(long.as_bytes());
+        assert_eq!(result.unwrap().0, 5);
+        assert!(seen.bad.iter().all(|(_, code)| code == "MAX_LENGTH"));
+        let null = Value::Null;
+        let (a, filler) = (
+            serde_json::json!({"email": "a@b.cd"}),
+            serde_json::json!({"email": filler}),
+        );
+        assert_eq!(seen.shown, [a, filler, null.clone(), null.clone(), null]);
     }
 
     #[test]
