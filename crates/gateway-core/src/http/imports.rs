@@ -22,7 +22,7 @@ use crate::Error;
 use crate::error::BoxError;
 use crate::gateway::Gateway;
 use crate::imports::{Checked, ErrorList, MAX_EXTERNAL_ID, Options};
-use crate::query::printable;
+use crate::query::{Selection, printable};
 
 /// Names that go with the file, in whatever form it comes.
 const NAMES: [&str; 5] = [
@@ -49,12 +49,14 @@ where
 {
     let imports = gateway.imports()?;
     let query = context.query()?;
+    let acl = super::users::acl(context)?;
     let mut given = Given::default();
     let mut dry_run = false;
     for name in query.names() {
         match name {
             "dryRun" => {}
             "_st" | "_useEstimate" => continue,
+            "connection_id" => given.expects(name)?,
             name if NAMES.contains(&name) => {}
             name => {
                 return Err(Error::BadRequest(format!(
@@ -70,15 +72,19 @@ where
     given.query(&query)?;
     // Said before a large file is read for nothing.
     gateway.may_import()?;
-    let (file, form) = spool(gateway, parts, body).await?;
-    for (name, value) in form {
-        given.add(&name, value)?;
-    }
+    let file = spool(gateway, parts, body, &mut given).await?;
     let checked = imports.read(file, !dry_run).await?;
     for (name, value) in checked.fields() {
         given.add(name, value.clone())?;
     }
     let (connection, options) = given.options()?;
+    // Rows that may be seen say nothing about a row that is not there yet; but upsert changes those
+    // that are, whatever they are.
+    if options.upsert && acl != Selection::Everybody {
+        return Err(Error::BadRequest(
+            "upsert would change users that acl_rows hides: leave one of the two out".to_owned(),
+        ));
+    }
     let connection = gateway
         .import_connection(connection.as_deref(), context.deadline)
         .await?;
@@ -161,13 +167,14 @@ fn list<K: Send + 'static>(
     })
 }
 
-/// Writes a body to disk as it comes: the file of a form, or the whole of a JSON body. Gives the form's
-/// other fields.
+/// Writes a body to disk as it comes: the file of a form, or the whole of a JSON body. The form's other
+/// fields are added to `given`.
 async fn spool<B>(
     gateway: &Gateway,
     parts: &Parts,
     body: B,
-) -> Result<(File, Vec<(String, Value)>), Error>
+    given: &mut Given,
+) -> Result<File, Error>
 where
     B: http_body::Body + Send + 'static,
     B::Data: Send,
@@ -206,7 +213,6 @@ where
     };
     let file = tempfile::tempfile().map_err(disk)?;
     let mut out = tokio::fs::File::from_std(file.try_clone().map_err(disk)?);
-    let mut fields = Vec::new();
     match content_type(&parts.headers).as_str() {
         "application/json" => write(&mut out, chunks, fault).await?,
         "multipart/form-data" => {
@@ -234,8 +240,13 @@ where
                     };
                     write(&mut out, Box::pin(field), fault).await?;
                 } else {
-                    let value = field.text().await.map_err(|e| broken_form(e, fault))?;
-                    fields.push((name, Value::from(value)));
+                    // Before it is read: a form of nothing else would be kept whole in memory.
+                    given.expects(&name)?;
+                    let value = field.bytes().await.map_err(|e| broken_form(e, fault))?;
+                    let value = std::str::from_utf8(&value).map_err(|_| {
+                        Error::BadRequest(format!("{} must be UTF-8", printable(&name)))
+                    })?;
+                    given.add(&name, Value::from(value))?;
                 }
             }
             if !found {
@@ -247,7 +258,7 @@ where
         _ => return Err(Error::ImportTypeWanted),
     }
     out.flush().await.map_err(disk)?;
-    Ok((file, fields))
+    Ok(file)
 }
 
 async fn write<E>(
@@ -297,6 +308,18 @@ impl Given {
     }
 
     fn add(&mut self, name: &str, value: Value) -> Result<(), Error> {
+        self.expects(name)?;
+        self.0.push((name.to_owned(), value));
+        Ok(())
+    }
+
+    /// May this name be given, and was it not yet?
+    fn expects(&self, name: &str) -> Result<(), Error> {
+        if name == "dryRun" {
+            return Err(Error::BadRequest(
+                "dryRun goes into the query: /users/import?dryRun=true".to_owned(),
+            ));
+        }
         if !NAMES.contains(&name) {
             return Err(Error::BadRequest(format!(
                 "{} is not a parameter of this route",
@@ -312,7 +335,6 @@ impl Given {
         if self.0.iter().any(|(before, _)| before == name) {
             return Err(super::head::twice(name));
         }
-        self.0.push((name.to_owned(), value));
         Ok(())
     }
 

@@ -209,8 +209,8 @@ fn query(context: &Context<'_>, route: Route) -> Result<UserQuery, Error> {
     Ok(query)
 }
 
-/// The ACL, for a route that names one user.
-fn acl(context: &Context<'_>) -> Result<Selection, Error> {
+/// The ACL, for a route that is no list.
+pub(super) fn acl(context: &Context<'_>) -> Result<Selection, Error> {
     let filter = context
         .single("acl_rows")?
         .map(|text| Filter::parse_list("acl_rows", text))

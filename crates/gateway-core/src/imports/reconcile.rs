@@ -99,6 +99,7 @@ impl Imports {
         }));
         Ok(Outcome::Done {
             failed,
+            unlisted: 0,
             updated,
             inserted,
         })

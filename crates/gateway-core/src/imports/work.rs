@@ -45,6 +45,8 @@ pub(super) enum Interrupted {
 pub(super) enum Outcome {
     Done {
         failed: Vec<RowError>,
+        /// Rows that failed, as Auth0 counts them, but that it does not list.
+        unlisted: u64,
         updated: u64,
         inserted: u64,
     },
@@ -312,10 +314,13 @@ impl Imports {
         };
         let failed = rows.match_errors(&errors);
         let summary = finished.summary.unwrap_or_default();
-        let failures = failed.len() as u64;
+        let listed = failed.len() as u64;
+        // The list can be gone, or shorter than the count: what failed never counts as imported.
+        let failures = listed.max(summary.failed).min(rows.count());
         let good = rows.count().saturating_sub(failures);
         Ok(Outcome::Done {
             failed,
+            unlisted: failures.saturating_sub(listed),
             updated: summary.updated.min(good),
             inserted: good.saturating_sub(summary.updated.min(good)),
         })
@@ -341,6 +346,7 @@ impl Imports {
             }
             Outcome::Done {
                 mut failed,
+                unlisted,
                 updated,
                 inserted,
             } => {
@@ -349,7 +355,7 @@ impl Imports {
                     write_line(&mut lines, error.row, &error.user, &error.errors);
                 }
                 PartState::Done {
-                    failed: failed.len() as u64,
+                    failed: failed.len() as u64 + unlisted,
                     updated,
                     inserted,
                     errors: !failed.is_empty(),

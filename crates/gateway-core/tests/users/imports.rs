@@ -154,6 +154,15 @@ async fn a_form_is_taken_as_auth0_takes_it() {
             vec![("users", users.as_str()), ("color", "red")],
             "color is not a parameter",
         ),
+        // Refused by its name, before it is read: its value is no reason then.
+        (
+            vec![("color", &"x".repeat(5000)), ("users", users.as_str())],
+            "color is not a parameter",
+        ),
+        (
+            vec![("users", users.as_str()), ("dryRun", "true")],
+            "dryRun goes into the query",
+        ),
     ] {
         let body = form(&parts);
         let (status, _, answer) = world
@@ -162,6 +171,18 @@ async fn a_form_is_taken_as_auth0_takes_it() {
         assert_eq!(status, 400, "{parts:?}: {answer}");
         assert!(answer.contains(said), "{answer}");
     }
+    let body = form(&[("users", &users), ("external_id", "?")]);
+    let broken: Vec<u8> = body
+        .bytes()
+        .map(|byte| if byte == b'?' { 0xff } else { byte })
+        .collect();
+    let (status, _, answer) = world.send("POST", "/users/import", &headers, &broken).await;
+    assert_eq!(status, 400, "{answer}");
+    assert!(answer.contains("external_id must be UTF-8"), "{answer}");
+    let (status, answer) = world
+        .import("/users/import?connection_id=", &rows(1).into())
+        .await;
+    assert_eq!(status, 400, "{answer}");
     let cut = &body[..body.len() - 30];
     assert_eq!(
         world
@@ -176,6 +197,48 @@ async fn a_form_is_taken_as_auth0_takes_it() {
         415
     );
     assert_eq!(world.tenant.imports.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn an_import_does_not_get_round_the_acl() {
+    let world = staff_only();
+    let users = Value::from(rows(1)).to_string();
+    for (path, acl, said) in [
+        ("/users/import", "{", Some("acl_rows is not JSON")),
+        ("/users/import?dryRun=true", "", Some("acl_rows")),
+        (
+            "/users/import?upsert=true",
+            r#"{"app_metadata.t":"a"}"#,
+            Some("acl_rows hides"),
+        ),
+        ("/users/import", r#"{"app_metadata.t":"a"}"#, None),
+        ("/users/import?upsert=true", "{}", None),
+    ] {
+        let headers = [("content-type", "application/json"), ("acl_rows", acl)];
+        let (status, _, answer) = world.send("POST", path, &headers, users.as_bytes()).await;
+        assert_eq!(status, if said.is_some() { 400 } else { 202 }, "{answer}");
+        assert!(answer.contains(said.unwrap_or("pending")), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn rows_that_failed_unlisted_are_not_counted_as_imported() {
+    let world = staff_only();
+    let mut users = rows(5);
+    users[3] = json!({"email": "p0@example.org"});
+    world
+        .tenant
+        .import_faults
+        .lock()
+        .unwrap()
+        .push(ImportFault::Unlisted);
+    let (_, job) = world.import("/users/import", &users.into()).await;
+    let (job, errors) = world.finish(job["id"].as_str().unwrap()).await;
+    assert_eq!(
+        job["summary"],
+        json!({"failed": 1, "inserted": 4, "updated": 0, "total": 5})
+    );
+    assert_eq!(errors, json!([]));
 }
 
 #[tokio::test]
