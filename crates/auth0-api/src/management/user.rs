@@ -3,7 +3,8 @@
 use std::fmt;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use serde::Deserialize;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use crate::Error;
@@ -123,6 +124,37 @@ struct Identity {
     connection: Option<String>,
 }
 
+/// The keys of an object in their order, with their values unread.
+struct Entries(Vec<(String, Box<RawValue>)>);
+
+impl<'de> Deserialize<'de> for Entries {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object;
+        impl<'de> Visitor<'de> for Object {
+            type Value = Entries;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entries, A::Error> {
+                let mut entries = Vec::new();
+                while let Some(entry) = map.next_entry()? {
+                    entries.push(entry);
+                }
+                Ok(Entries(entries))
+            }
+        }
+        deserializer.deserialize_map(Object)
+    }
+}
+
+impl Serialize for Entries {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, value)| (name, value)))
+    }
+}
+
 impl User {
     /// Wraps a JSON object.
     ///
@@ -140,6 +172,19 @@ impl User {
     #[must_use]
     pub fn json(&self) -> &str {
         self.0.get()
+    }
+
+    /// The user without one key of the object; the others stay as they came.
+    ///
+    /// # Errors
+    /// [`Error::Unexpected`] when the object cannot be read.
+    pub fn without(&self, key: &str) -> Result<Self, Error> {
+        let bad = |_| Error::Unexpected("a user that cannot be read");
+        let mut entries: Entries = serde_json::from_str(self.0.get()).map_err(bad)?;
+        entries.0.retain(|(name, _)| name != key);
+        serde_json::value::to_raw_value(&entries)
+            .map(Self)
+            .map_err(bad)
     }
 
     fn head(&self) -> Result<Head, Error> {
@@ -253,6 +298,15 @@ pub struct UserPage {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn loses_one_key_and_keeps_the_others_as_they_came() {
+        let user = |text: &str| User::new(RawValue::from_string(text.to_owned()).unwrap());
+        let text = r#"{"b":1.10,"user_id":"auth0|1","a":{"user_id" : 12345678901234567890123},"c":"\u00e9"}"#;
+        let left = user(text).unwrap().without("user_id").unwrap();
+        let expected = r#"{"b":1.10,"a":{"user_id" : 12345678901234567890123},"c":"\u00e9"}"#;
+        assert_eq!(left.json(), expected);
+    }
 
     #[test]
     fn takes_ids_of_every_legal_form_and_encodes_them_once() {

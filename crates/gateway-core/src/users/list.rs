@@ -11,6 +11,8 @@ use super::admin;
 use crate::query::{Page, QueryError, UserQuery};
 use crate::{Error, Gateway};
 
+const USER_ID: &str = "user_id";
+
 /// What a query would send to Auth0.
 #[derive(Clone, Debug)]
 pub struct Explanation {
@@ -65,7 +67,11 @@ impl Gateway {
         }
         let limit = usize::try_from(query.slice.limit()).unwrap_or(usize::MAX);
         let slice = users.into_iter().skip(query.slice.offset()).take(limit);
-        Ok(slice.collect())
+        if request.fields.len() == query.fields.len() {
+            return Ok(slice.collect());
+        }
+        let kept = |user: User| user.without(USER_ID).map_err(Error::BadGateway);
+        slice.map(kept).collect()
     }
 
     /// How many users a query selects.
@@ -81,7 +87,7 @@ impl Gateway {
             page: 0,
             per_page: 1,
             sort: None,
-            fields: vec!["user_id".to_owned()],
+            fields: vec![USER_ID.to_owned()],
             include_totals: true,
             ..request
         };
@@ -128,10 +134,18 @@ impl Gateway {
                 descending: sort.descending,
             })
         });
+        let mut fields = query.fields.clone();
+        // Pages that are joined need it, to give each user once; it is taken out again.
+        if !fields.is_empty()
+            && query.slice.pages().len() > 1
+            && !fields.iter().any(|field| field == USER_ID)
+        {
+            fields.push(USER_ID.to_owned());
+        }
         Ok(Some(ListUsers {
             query: q,
             sort: sort.transpose()?,
-            fields: query.fields.clone(),
+            fields,
             ..ListUsers::default()
         }))
     }

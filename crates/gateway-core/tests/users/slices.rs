@@ -91,6 +91,12 @@ async fn somebody_created_between_two_pages_doubles_nobody() {
     let ids = ids(&list);
     let distinct: HashSet<&String> = ids.iter().collect();
     assert_eq!(distinct.len(), ids.len());
+    // Also where the id, by which that is seen, was not asked for.
+    let (_, list) = world.get("/users?_l=400&_p=email").await;
+    let list = list.as_array().unwrap();
+    assert!(list.iter().all(|user| user.as_object().unwrap().len() == 1));
+    let emails: HashSet<String> = list.iter().map(Value::to_string).collect();
+    assert_eq!(emails.len(), list.len());
 }
 
 #[tokio::test]
