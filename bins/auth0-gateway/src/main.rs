@@ -8,6 +8,7 @@ mod dev_page;
 mod environment;
 mod logging;
 mod metrics;
+mod paced;
 mod serve;
 mod server;
 mod store;

@@ -18,6 +18,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
+use crate::paced::Paced;
+
 /// Largest head of a request, in bytes: cookies of 4 kB each, and a few forgotten ones.
 const MAX_HEAD: usize = 64 * 1024;
 /// Most connections at a time on one listener.
@@ -31,7 +33,8 @@ pub(crate) struct Limits {
     header_timeout: Duration,
     /// How long load balancers get to notice before the listeners close.
     delay: Duration,
-    /// How long answers under way get to finish.
+    /// How long answers under way get to finish when the server stops, and how long a peer may take
+    /// nothing of its answer.
     grace: Duration,
 }
 
@@ -156,7 +159,7 @@ fn connection<H: Handler>(
         .header_read_timeout(limits.header_timeout)
         .max_buf_size(MAX_HEAD)
         .serve_connection(
-            TokioIo::new(stream),
+            TokioIo::new(Paced::new(stream, limits.grace)),
             service_fn(move |request| service.handle(request, peer)),
         )
 }

@@ -33,7 +33,8 @@ pub(crate) struct Arguments {
     #[arg(
         long,
         env = "AUTH0_GATEWAY_URL",
-        default_value = "http://127.0.0.1:8080"
+        default_value = "http://127.0.0.1:8080",
+        value_parser = http_url
     )]
     url: Url,
     /// One of the gateway's management keys (its variable `MANAGEMENT_API_KEYS`).
@@ -57,6 +58,13 @@ pub(crate) struct Arguments {
     /// Where the failed rows are written; by default FILE with ".failed.json" in place of ".json".
     #[arg(long, value_name = "FILE")]
     failed: Option<PathBuf>,
+}
+
+fn http_url(text: &str) -> Result<Url, String> {
+    Url::parse(text)
+        .ok()
+        .filter(|url| matches!(url.scheme(), "http" | "https"))
+        .ok_or_else(|| "a URL begins with http:// or https://".to_owned())
 }
 
 /// A row that failed.
@@ -83,7 +91,14 @@ pub(crate) fn import(arguments: &Arguments) -> ExitCode {
         Ok(0) => ExitCode::SUCCESS,
         Ok(_) => ExitCode::from(1),
         Err(error) => {
-            eprintln!("{error}");
+            // A connection's error says where it was going to, and only its causes say what is wrong.
+            let mut text = error.to_string();
+            let mut cause = error.source();
+            while let Some(error) = cause {
+                text.push_str(&format!(": {error}"));
+                cause = error.source();
+            }
+            eprintln!("{text}");
             ExitCode::from(2)
         }
     }
@@ -154,12 +169,14 @@ impl Gateway {
             .await
             .map_err(|error| format!("{name} cannot be read: {error}"))?
             .mime_str("application/json")?;
-        let mut form = Form::new()
-            .text("upsert", arguments.upsert.to_string())
-            .text(
-                "send_completion_email",
-                arguments.send_completion_email.to_string(),
-            );
+        let mut form = Form::new().text(
+            "send_completion_email",
+            arguments.send_completion_email.to_string(),
+        );
+        // Left out, the file may say it.
+        if arguments.upsert {
+            form = form.text("upsert", "true");
+        }
         if let Some(connection) = &arguments.connection {
             form = form.text("connection", connection.clone());
         }

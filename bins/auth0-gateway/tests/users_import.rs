@@ -2,8 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::io::{BufRead as _, BufReader};
-use std::net::TcpListener;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -42,6 +42,11 @@ struct World {
 }
 
 fn start() -> World {
+    start_with(&[])
+}
+
+/// With these variables beside the usual ones.
+fn start_with(variables: &[(&str, &str)]) -> World {
     let folder = tempfile::tempdir().unwrap();
     let mut tenant = Command::new(BINARY)
         .args(["dev-tenant", "--listen", "127.0.0.1:0"])
@@ -77,12 +82,13 @@ fn start() -> World {
         .env("HTTP_PORT", port.to_string())
         .env("SESSION_STORE", "memory")
         .env("MANAGEMENT_API_KEYS", KEY)
+        .envs(variables.iter().copied())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
     let since = Instant::now();
-    while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+    while TcpStream::connect(("127.0.0.1", port)).is_err() {
         assert!(since.elapsed() < Duration::from_secs(20));
         std::thread::sleep(Duration::from_millis(20));
     }
@@ -170,14 +176,68 @@ fn imports_reports_and_writes_the_failed_rows() {
     let done = world.import(&["mended.json", "--connection", DATABASE]);
     assert_eq!(done.status.code(), Some(0), "{}", said(&done));
 
+    // What stands beside the users in a file is what the route takes it for.
+    world.file(
+        "options.json",
+        &json!({"users": [{"email": "b@example.org", "name": "B"}], "connection": DATABASE, "upsert": true}),
+    );
+    let done = world.import(&["options.json"]);
+    assert_eq!(done.status.code(), Some(0), "{}", said(&done));
+    assert!(said(&done).contains("1 updated"), "{}", said(&done));
+
     for (arguments, expected) in [
         (&["nothing.json"][..], "cannot be read"),
+        (&["."][..], "directory"),
         (&["mended.json"][..], "connection is required"),
         (&["mended.json", "--key", "wrong"][..], "--key"),
     ] {
         let output = world.import(arguments);
         assert_eq!(output.status.code(), Some(2), "{}", said(&output));
         assert!(said(&output).contains(expected), "{}", said(&output));
+    }
+    for (url, expected) in [
+        ("http://127.0.0.1:1", "refused"),
+        ("localhost:8080", "http:// or https://"),
+    ] {
+        let output = Command::new(BINARY)
+            .args(["users", "import", "mended.json", "--url", url])
+            .current_dir(&world.folder)
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+        assert!(said(&output).contains(expected), "{}", said(&output));
+    }
+}
+
+/// A client that takes nothing more of a long answer is given up, and with it what the answer holds.
+#[test]
+fn a_client_that_stops_reading_is_not_held_for_ever() {
+    let world = start_with(&[
+        ("REQUEST_TIMEOUT_SECONDS", "2"),
+        ("UPSTREAM_TIMEOUT_SECONDS", "2"),
+    ]);
+    let body = format!("[{}1]", "1,".repeat(300_000));
+    let mut client = TcpStream::connect(world.url.trim_start_matches("http://")).unwrap();
+    let path = format!("/users/import?dryRun=true&connection={DATABASE}");
+    write!(
+        client,
+        "POST {path} HTTP/1.1\r\nhost: x\r\nx-api-key: {KEY}\r\ncontent-type: application/json\r\n\
+         content-length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .unwrap();
+    let mut start = [0; 12];
+    client.read_exact(&mut start).unwrap();
+    assert_eq!(&start, b"HTTP/1.1 200");
+    let kept = || {
+        let jobs = std::fs::read_dir(world.folder.path().join("imports"));
+        jobs.unwrap().count()
+    };
+    assert_eq!(kept(), 1);
+    let since = Instant::now();
+    while kept() > 0 {
+        assert!(since.elapsed() < Duration::from_secs(20));
+        std::thread::sleep(Duration::from_millis(50));
     }
 }
 
