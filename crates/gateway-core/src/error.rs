@@ -24,7 +24,7 @@ pub enum Error {
     #[error("the secret header is not valid for this client")]
     UnknownSecret,
     /// A route that administers the tenant was called without one of its keys.
-    #[error("a management key is required")]
+    #[error("a management key is required: send it as Authorization: Bearer or x-api-key")]
     ManagementKeyRequired,
     /// No session, or one that has ended.
     #[error("no live session: sign in first")]

@@ -20,7 +20,10 @@ const PAGE: usize = 1000;
 /// `GET /users/active`: streamed in the order of the ids, page by page.
 pub(super) async fn list(gateway: &Arc<Gateway>, context: &Context<'_>) -> Result<Answer, Error> {
     let params = context.query()?;
-    if let Some(name) = params.names().find(|name| !matches!(*name, "_l" | "_sk")) {
+    if let Some(name) = params
+        .names()
+        .find(|name| !matches!(*name, "_l" | "_sk" | "_st" | "_useEstimate"))
+    {
         return Err(Error::BadRequest(format!(
             "{} is not a parameter of this route",
             printable(name)

@@ -277,9 +277,10 @@ impl GatewayService {
                 users::change_password(gateway, &context, &parameter("id")?, &body).await
             }
             Route::Sessions => sessions::list(gateway, &context).await,
-            Route::UserSessions => sessions::end_all(gateway, &parameter("id")?).await,
+            Route::UserSessions => sessions::end_all(gateway, &context, &parameter("id")?).await,
             Route::UserSession => {
-                sessions::end_one(gateway, &parameter("id")?, &parameter("session")?).await
+                let (id, session) = (parameter("id")?, parameter("session")?);
+                sessions::end_one(gateway, &context, &id, &session).await
             }
             Route::Health => Ok(status::Status::healthz(gateway)),
             Route::Ready => Ok(status.ready(gateway).await),

@@ -9,6 +9,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::context::Context;
 use super::respond::{self, Answer};
+use super::users::no_parameters;
 use crate::Error;
 use crate::gateway::Gateway;
 use crate::query::printable;
@@ -23,7 +24,7 @@ pub(super) async fn list(gateway: &Gateway, context: &Context<'_>) -> Result<Ans
     let params = context.query()?;
     if let Some(name) = params
         .names()
-        .find(|name| !matches!(*name, "userId" | "_l" | "_sk"))
+        .find(|name| !matches!(*name, "userId" | "_l" | "_sk" | "_st" | "_useEstimate"))
     {
         return Err(Error::BadRequest(format!(
             "{} is not a parameter of this route",
@@ -32,21 +33,37 @@ pub(super) async fn list(gateway: &Gateway, context: &Context<'_>) -> Result<Ans
     }
     let limit = params.number("_l", 1, MAX_LIMIT)?.unwrap_or(DEFAULT_LIMIT);
     let skip = params.number("_sk", 0, usize::MAX)?.unwrap_or(0);
-    let sessions = gateway
-        .list_sessions(params.get(&["userId"])?, skip, limit)
-        .await?;
+    let user_id = params.get(&["userId"])?;
+    // A caller that has lost the id does not mean everybody.
+    if user_id.is_none() && params.names().any(|name| name == "userId") {
+        return Err(Error::BadRequest(
+            "userId needs a value: leave it out for all".to_owned(),
+        ));
+    }
+    let sessions = gateway.list_sessions(user_id, skip, limit).await?;
     let body: Vec<Value> = sessions.iter().map(|session| describe(session)).collect();
     Ok(respond::json(StatusCode::OK, &body.into()))
 }
 
 /// `DELETE /sessions/{userId}`
-pub(super) async fn end_all(gateway: &Gateway, user_id: &str) -> Result<Answer, Error> {
+pub(super) async fn end_all(
+    gateway: &Gateway,
+    context: &Context<'_>,
+    user_id: &str,
+) -> Result<Answer, Error> {
+    no_parameters(context)?;
     let count = gateway.end_sessions_of(user_id).await?;
     Ok(respond::json(StatusCode::OK, &json!({ "count": count })))
 }
 
 /// `DELETE /sessions/{userId}/{sessionId}`
-pub(super) async fn end_one(gateway: &Gateway, user_id: &str, id: &str) -> Result<Answer, Error> {
+pub(super) async fn end_one(
+    gateway: &Gateway,
+    context: &Context<'_>,
+    user_id: &str,
+    id: &str,
+) -> Result<Answer, Error> {
+    no_parameters(context)?;
     let bytes = URL_SAFE_NO_PAD.decode(id).ok();
     let id = bytes
         .and_then(|bytes| <[u8; 16]>::try_from(bytes).ok())

@@ -220,7 +220,7 @@ pub(super) fn acl(context: &Context<'_>) -> Result<Selection, Error> {
 }
 
 /// The back office's own two are taken and ignored, as in a list.
-fn no_parameters(context: &Context<'_>) -> Result<(), Error> {
+pub(super) fn no_parameters(context: &Context<'_>) -> Result<(), Error> {
     let params = context.query()?;
     match params
         .names()

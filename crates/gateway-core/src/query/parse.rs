@@ -312,7 +312,15 @@ fn items(value: &str, commas: bool) -> Vec<Item> {
 }
 
 fn empty(name: &str) -> QueryError {
-    QueryError::new(name, "needs a value: leave it out, or send * for any")
+    QueryError::new(
+        name,
+        // It takes no wildcards.
+        if name == "connection" {
+            "needs a value: leave it out for all"
+        } else {
+            "needs a value: leave it out, or send * for any"
+        },
+    )
 }
 
 fn number(name: &str, value: &str, least: u32, most: u32) -> Result<u32, QueryError> {

@@ -369,6 +369,34 @@ async fn a_ticket_takes_what_it_says() {
     }
 }
 
+/// A parameter that says less than the caller means never ends or shows more.
+#[tokio::test]
+async fn sessions_are_shown_and_ended_by_what_was_said() {
+    let world = world_without_connections();
+    world.open_session("auth0|a", "c1").await;
+    world.open_session("auth0|a", "c2").await;
+    for (method, path, named) in [
+        ("GET", "/sessions?userId=", "userId"),
+        ("DELETE", "/sessions/auth0%7Ca?sessionId=x", "sessionId"),
+        ("DELETE", "/sessions/auth0%7Ca/x?client=app", "client"),
+    ] {
+        let (status, body) = world.json(method, path, &Value::Null).await;
+        assert_eq!(status, 400, "{method} {path}: {body}");
+        assert!(body["message"].as_str().unwrap().contains(named), "{body}");
+    }
+    // What the back office sends to every collection.
+    for path in ["/sessions", "/users/active"] {
+        let path = format!("{path}?_st=PUBLIC&_useEstimate=true");
+        assert_eq!(world.get(&path).await.0, 200, "{path}");
+    }
+    let (_, sessions) = world.get("/sessions").await;
+    assert_eq!(sessions.as_array().unwrap().len(), 2);
+    let (_, ended) = world
+        .json("DELETE", "/sessions/auth0%7Ca", &Value::Null)
+        .await;
+    assert_eq!(ended, json!({"count": 2}));
+}
+
 #[tokio::test]
 async fn without_a_management_client_the_routes_say_so() {
     let world = world(None);
