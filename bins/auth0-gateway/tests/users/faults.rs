@@ -54,6 +54,7 @@ async fn a_missing_scope_is_named() {
         body["message"].as_str().unwrap().contains("delete:users"),
         "{body}"
     );
+    assert_eq!(body["errorCode"], "insufficient_scope", "{body}");
     assert_eq!(list(&world).await.0, 200);
 }
 
@@ -237,6 +238,8 @@ async fn a_wait_that_fits_is_waited_and_one_that_does_not_is_told() {
     let since = Instant::now();
     let (status, body, wait) = list(&world).await;
     assert_eq!(status, 429, "{body}");
+    let code = r#""errorCode":"too_many_requests""#;
+    assert!(body.contains(code), "{body}");
     let wait: u64 = wait.unwrap().parse().unwrap();
     assert!((50..=61).contains(&wait), "{wait}");
     assert!(since.elapsed() < Duration::from_secs(2));

@@ -122,7 +122,15 @@ pub(super) fn error(error: &Error) -> Answer {
         }
         Error::RateLimited { code, .. } => {
             body["code"] = code.as_str().into();
+            body["errorCode"] = code.as_str().into();
             body["error_description"] = body["message"].clone();
+        }
+        Error::ManagementRefused { source, .. } => {
+            if let auth0_api::Error::Refused(refusal) = &**source
+                && let Some(code) = refusal.body.as_ref().and_then(|body| body.get("errorCode"))
+            {
+                body["errorCode"] = code.clone();
+            }
         }
         Error::Auth0Answer { body: answer, .. } => {
             for (key, value) in answer.iter() {
