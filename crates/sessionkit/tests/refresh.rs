@@ -13,10 +13,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use secrecy::{ExposeSecret, SecretString};
-use sessionkit::testing::TestClock;
+use sessionkit::testing::{TestClock, conformance};
 use sessionkit::{
-    Clock, Credential, Lease, Lifetimes, MemoryStore, Presented, RefreshError, RefreshFailure,
-    Refreshed, Refresher, Replaced, Session, Sessions, SignIn, Tokens, Verdict,
+    Clock, Credential, Fence, Lease, Lifetimes, MemoryStore, Presented, RefreshError,
+    RefreshFailure, Refreshed, Refresher, Replaced, Session, Sessions, SignIn, Swap, Tokens,
+    Verdict,
 };
 
 /// What the provider does.
@@ -34,13 +35,14 @@ struct Provider {
     calls: AtomicUsize,
     discarded: AtomicUsize,
     clock: Arc<TestClock>,
+    takes: Duration,
 }
 
 #[async_trait]
 impl Refresher for Provider {
     async fn refresh(&self, session: &Session) -> Result<Refreshed, RefreshFailure> {
         let call = self.calls.fetch_add(1, Ordering::SeqCst) + 1;
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        tokio::time::sleep(self.takes).await;
         let tokens = Tokens {
             access_token: format!("access {} {call}", session.subject()).into(),
             refresh_token: Some(format!("refresh {} {call}", session.subject()).into()),
@@ -88,12 +90,17 @@ fn world() -> World {
 
 impl World {
     fn provider(&self, mood: Mood) -> Arc<Provider> {
+        self.provider_that_takes(Duration::from_millis(20), mood)
+    }
+
+    fn provider_that_takes(&self, takes: Duration, mood: Mood) -> Arc<Provider> {
         let (calls, discarded) = (AtomicUsize::new(0), AtomicUsize::new(0));
         Arc::new(Provider {
             mood,
             calls,
             discarded,
             clock: Arc::clone(&self.clock),
+            takes,
         })
     }
 
@@ -270,6 +277,112 @@ async fn tokens_that_outlived_their_lease_are_stored_if_nobody_bought_others() {
     // And no lease is left behind.
     let lease = store.acquire_lease("mia", session.id(), ttl, now).await;
     assert!(matches!(lease, Ok(Lease::Granted(_))));
+}
+
+/// A refresh whose lease another replica got while the exchange was under way: its renewals are refused.
+struct Overtaken {
+    world: World,
+    session: Arc<Session>,
+    provider: Arc<Provider>,
+    refresh: tokio::task::JoinHandle<Result<Arc<Session>, RefreshError>>,
+    /// The other replica's lease.
+    fence: Fence,
+}
+
+impl Overtaken {
+    /// Time stands while something can be done, so that each test runs the same way on every machine.
+    async fn start() -> Self {
+        let world = world();
+        let session = world.sign_in("mia").await;
+        let provider = world.provider_that_takes(Duration::from_secs(12), Mood::Good);
+        let refresh = tokio::spawn({
+            let (sessions, session) = (Arc::clone(&world.sessions), Arc::clone(&session));
+            let provider = Arc::clone(&provider);
+            async move { sessions.refresh(&session, provider).await }
+        });
+        while provider.calls.load(Ordering::SeqCst) == 0 {
+            tokio::task::yield_now().await;
+        }
+        world.clock.advance(LEASE + Duration::from_secs(1));
+        let (store, now) = (world.sessions.store(), world.clock.now());
+        let lease = store.acquire_lease("mia", session.id(), LEASE, now).await;
+        let Ok(Lease::Granted(fence)) = lease else {
+            panic!("the lease has run out");
+        };
+        let lost = Fence(fence.0 - 1);
+        let renewed = store.renew_lease("mia", session.id(), lost, LEASE, now);
+        assert!(!renewed.await.unwrap());
+        Self {
+            world,
+            session,
+            provider,
+            refresh,
+            fence,
+        }
+    }
+
+    async fn give_back(&self) {
+        let store = self.world.sessions.store();
+        let released = store.release_lease("mia", self.session.id(), self.fence);
+        released.await.unwrap();
+    }
+}
+
+const LEASE: Duration = Duration::from_secs(15);
+
+#[tokio::test(start_paused = true)]
+async fn tokens_whose_lease_was_lost_wait_for_a_new_one() {
+    let overtaken = Overtaken::start().await;
+    // The exchange is over, and the other replica still has the lease.
+    tokio::time::sleep(Duration::from_secs(15)).await;
+    assert!(!overtaken.refresh.is_finished());
+    overtaken.give_back().await;
+    let (world, session) = (&overtaken.world, &overtaken.session);
+    let refreshed = overtaken.refresh.await.unwrap().unwrap();
+    assert_eq!(refreshed.generation(), session.generation() + 1);
+    // Stored, not only handed out.
+    let Verdict::Live(stored) = world.verdict("mia", Presented::Cookie).await else {
+        panic!("the session is live");
+    };
+    assert_eq!(stored.version(), refreshed.version());
+    assert!(stored.is_refresh_token("refresh mia 1"));
+    assert_eq!(overtaken.provider.calls.load(Ordering::SeqCst), 1);
+    assert_eq!(overtaken.provider.discarded.load(Ordering::SeqCst), 0);
+    // The number of the lease is a later one, and no lease is left behind.
+    let (store, now) = (world.sessions.store(), world.clock.now());
+    let lease = store.acquire_lease("mia", session.id(), LEASE, now).await;
+    assert!(matches!(lease, Ok(Lease::Granted(next)) if next.0 == overtaken.fence.0 + 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn tokens_whose_lease_was_lost_give_way_to_those_that_another_bought() {
+    let overtaken = Overtaken::start().await;
+    let (world, session) = (&overtaken.world, &overtaken.session);
+    let now = world.clock.now();
+    let next = conformance::refreshed(session, "bought by another", now);
+    let store = world.sessions.store();
+    let swapped = store.compare_and_swap(session, next, Some(overtaken.fence), now);
+    assert!(matches!(swapped.await, Ok(Swap::Stored(_))));
+    overtaken.give_back().await;
+    let refreshed = overtaken.refresh.await.unwrap().unwrap();
+    assert_eq!(
+        refreshed.tokens().access_token.expose_secret(),
+        "bought by another"
+    );
+    // Both stem from one refresh token: revoked, ours would take theirs along.
+    assert_eq!(overtaken.provider.discarded.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn tokens_whose_lease_was_lost_are_revoked_when_the_session_has_ended() {
+    let overtaken = Overtaken::start().await;
+    let world = &overtaken.world;
+    world.sessions.end(&overtaken.session).await.unwrap();
+    let refreshed = overtaken.refresh.await.unwrap();
+    assert!(matches!(refreshed, Err(RefreshError::Ended(_))));
+    assert_eq!(overtaken.provider.discarded.load(Ordering::SeqCst), 1);
+    let verdict = world.verdict("mia", Presented::Cookie).await;
+    assert!(matches!(verdict, Verdict::Unknown));
 }
 
 #[tokio::test]
