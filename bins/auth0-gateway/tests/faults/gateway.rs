@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use dev_tenant::{Seed, SeedUser};
@@ -95,7 +96,7 @@ impl Setup {
         let log = Arc::new(Mutex::new(VecDeque::new()));
         let (sender, receiver) = mpsc::channel();
         let kept = Arc::clone(&log);
-        std::thread::spawn(move || {
+        let reader = std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
                 let event: Value = serde_json::from_str(&line).unwrap_or_default();
                 if event["message"] == "listening" {
@@ -114,6 +115,7 @@ impl Setup {
             child,
             url: format!("http://{address}"),
             log,
+            reader: Some(reader),
         }
     }
 }
@@ -123,6 +125,7 @@ pub(crate) struct Gateway {
     child: Child,
     pub(crate) url: String,
     log: Arc<Mutex<VecDeque<String>>>,
+    reader: Option<JoinHandle<()>>,
 }
 
 impl Gateway {
@@ -131,6 +134,19 @@ impl Gateway {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
+
+    pub(crate) fn log_so_far(&self) -> String {
+        let log = self.log.lock().unwrap();
+        log.iter().map(|line| format!("{line}\n")).collect()
+    }
+
+    /// The last lines of one that has been killed, to the very last.
+    pub(crate) fn whole_log(&mut self) -> String {
+        if let Some(reader) = self.reader.take() {
+            reader.join().unwrap();
+        }
+        self.log_so_far()
+    }
 }
 
 impl Drop for Gateway {
@@ -138,9 +154,7 @@ impl Drop for Gateway {
         let _ = self.child.kill();
         let _ = self.child.wait();
         if std::thread::panicking() {
-            let log = self.log.lock().unwrap();
-            let lines: Vec<&str> = log.iter().map(String::as_str).collect();
-            println!("log of {}:\n{}", self.url, lines.join("\n"));
+            println!("log of {}:\n{}", self.url, self.log_so_far());
         }
     }
 }

@@ -9,6 +9,7 @@
 
 mod ended;
 mod gateway;
+mod keys;
 mod kill;
 mod random;
 mod redis;
