@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 
 use crate::dev_page::{DevService, ORIGINAL_PROTOCOL};
 use crate::environment::ProcessEnvironment;
-use crate::serve::{BoxError, assemble, runtime, shutdown_signal};
+use crate::serve::{BoxError, assemble, runtime, shutdown_signal, with_causes};
 use crate::{logging, server};
 
 /// The API key of the client `app` in development, sent in the header `secret`.
@@ -75,7 +75,7 @@ async fn run_tenant(arguments: &TenantArguments) -> Result<(), BoxError> {
 pub(crate) fn dev() -> ExitCode {
     let result = runtime().and_then(|runtime| runtime.block_on(run()));
     if let Err(error) = &result {
-        eprintln!("{error}");
+        eprintln!("{}", with_causes(&**error));
     }
     finish(result)
 }
@@ -84,7 +84,8 @@ fn finish(result: Result<(), BoxError>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!(%error, "stopped");
+            let error = with_causes(&*error);
+            tracing::error!(error, "stopped");
             ExitCode::FAILURE
         }
     }

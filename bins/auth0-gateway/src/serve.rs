@@ -30,10 +30,6 @@ pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 pub(crate) fn check_config() -> ExitCode {
     match load(&ProcessEnvironment) {
         Ok(loaded) => {
-            if let Err(error) = store::keys(&loaded.settings) {
-                eprintln!("{error}");
-                return ExitCode::from(BAD_CONFIGURATION);
-            }
             for warning in &loaded.warnings {
                 println!("warning: {warning}");
             }
@@ -70,10 +66,17 @@ pub(crate) fn serve() -> ExitCode {
     match runtime().and_then(|runtime| runtime.block_on(run(loaded))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!(%error, "the server stopped");
+            let error = with_causes(&*error);
+            tracing::error!(error, "the server stopped");
             ExitCode::FAILURE
         }
     }
+}
+
+/// An error and what caused it: the words of the outermost alone seldom tell what to mend.
+pub(crate) fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 /// One thread where there is one processor: handing work between threads would cost and gain nothing.

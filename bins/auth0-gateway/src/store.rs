@@ -1,5 +1,7 @@
 //! The store that is configured.
 
+use std::error::Error;
+use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -8,16 +10,15 @@ use std::time::Duration;
 use auth0_api::Application;
 use gateway_core::config::{Clients, RedisMode, Settings, StoreKind};
 use gateway_core::imports::{FilePayloads, Payloads, RecordPayloads};
-use secrecy::ExposeSecret;
-use sessionkit::embedded::{EmbeddedOptions, EmbeddedStore};
-use sessionkit::redis::{self, RedisStore, RedisTls};
+use sessionkit::embedded::{EmbeddedError, EmbeddedOptions, EmbeddedStore};
+use sessionkit::redis::{self, RedisSettingsError, RedisStore, RedisTls};
 use sessionkit::seal::Reseal;
 use sessionkit::{
     Clock, EncryptionKeys, MemoryStore, OneTimeStore, RecordStore, SessionStore, SystemClock,
 };
 
 use crate::metrics::{OlderKeys, Watched};
-use crate::serve::BoxError;
+use crate::serve::{BoxError, with_causes};
 
 /// Values that are sealed anew in one go.
 const RESEAL_BATCH: usize = 100;
@@ -76,14 +77,22 @@ pub(crate) async fn open(settings: &Settings, clients: &Clients) -> Result<Store
         StoreKind::Memory => Ok(Stores::of(&Arc::new(MemoryStore::new()), files())),
         StoreKind::Embedded => {
             let path = settings.session_store_path.clone();
-            let keys = match keys(settings)? {
-                Some(keys) => keys,
-                None => EncryptionKeys::load_or_create(&key_file(&path))?,
+            let (keys, source) = match settings.encryption_keys.clone() {
+                Some(keys) => (keys, "SESSION_ENCRYPTION_KEYS".to_owned()),
+                None => {
+                    let keys =
+                        own_keys(&path).map_err(|error| about("SESSION_STORE_PATH", &*error))?;
+                    (keys, format!("the key file {}", key_file(&path).display()))
+                }
             };
             // Opening reads the whole file.
             let options = EmbeddedOptions::new(keys.clone());
             let open = move || EmbeddedStore::open(&path, options);
-            let store = Arc::new(tokio::task::spawn_blocking(open).await??);
+            let opened = tokio::task::spawn_blocking(open).await?;
+            let store = Arc::new(opened.map_err(|error| match error {
+                EmbeddedError::Sealed { .. } => about(&source, &error),
+                _ => about("SESSION_STORE_PATH", &error),
+            })?);
             Ok(Stores {
                 reseal: Some(Resealing::new(Arc::clone(&store) as _, &keys)),
                 watched: Watched::Embedded(Arc::clone(&store)),
@@ -91,7 +100,7 @@ pub(crate) async fn open(settings: &Settings, clients: &Clients) -> Result<Store
             })
         }
         StoreKind::Redis => {
-            let keys = match keys(settings)? {
+            let keys = match settings.encryption_keys.clone() {
                 Some(keys) => keys,
                 None => {
                     tracing::warn!(
@@ -101,8 +110,13 @@ pub(crate) async fn open(settings: &Settings, clients: &Clients) -> Result<Store
                     derived(clients)?
                 }
             };
-            let store =
-                Arc::new(RedisStore::connect(redis_settings(settings, keys.clone())?).await?);
+            let store = RedisStore::connect(redis_settings(settings, keys.clone())?).await;
+            let store = Arc::new(store.map_err(|error| match error {
+                RedisSettingsError::Tls(_) => {
+                    about("REDIS_CA, REDIS_CLIENT_CERT, REDIS_CLIENT_KEY", &error)
+                }
+                _ => about("REDIS_HOSTS", &error),
+            })?);
             if let Err(error) = store.check().await {
                 tracing::warn!(%error, "redis cannot be reached yet: /-/ready says so until it can");
             }
@@ -118,12 +132,26 @@ pub(crate) async fn open(settings: &Settings, clients: &Clients) -> Result<Store
     }
 }
 
-/// `SESSION_ENCRYPTION_KEYS`, read.
-pub(crate) fn keys(settings: &Settings) -> Result<Option<EncryptionKeys>, BoxError> {
-    let text = settings.encryption_keys.as_ref();
-    text.map(|text| EncryptionKeys::parse(text.expose_secret()))
-        .transpose()
-        .map_err(|error| format!("SESSION_ENCRYPTION_KEYS: {error}").into())
+/// An error of opening the store, under the name of what has to be mended.
+fn about(setting: &str, error: &(dyn Error + 'static)) -> BoxError {
+    format!("{setting}: {}", with_causes(error)).into()
+}
+
+/// The keys of the embedded store's own file.
+fn own_keys(store: &Path) -> Result<EncryptionKeys, BoxError> {
+    let file = key_file(store);
+    // A new key opens nothing of what is there, and would look like the one that is lost.
+    if fs::exists(store)? && !fs::exists(&file)? {
+        return Err(format!(
+            "the session file {} is there and its key file {} is not: put that back from a backup, or set \
+             SESSION_ENCRYPTION_KEYS where these were in use, or move the session file away to begin with an \
+             empty one (everybody signs in again)",
+            store.display(),
+            file.display()
+        )
+        .into());
+    }
+    Ok(EncryptionKeys::load_or_create(&file)?)
 }
 
 /// Beside the store's file.

@@ -18,7 +18,11 @@ mod record_table;
 #[cfg(feature = "redis")]
 pub mod redis;
 pub mod refresh;
-#[cfg(any(feature = "embedded", feature = "redis"))]
+// Without a durable store keys are only read, so that a faulty setting is found.
+#[cfg_attr(
+    not(any(feature = "embedded", feature = "redis")),
+    expect(dead_code, reason = "durable stores seal")
+)]
 pub mod seal;
 pub mod session;
 pub mod sessions;
@@ -39,7 +43,6 @@ pub use record_store::{RecordStore, RecordSwap, StoredRecord};
 #[cfg(feature = "redis")]
 pub use redis::{RedisMode, RedisSettings, RedisSettingsError, RedisStore, RedisTls};
 pub use refresh::{RefreshFailure, Refreshed, Refresher};
-#[cfg(any(feature = "embedded", feature = "redis"))]
 pub use seal::EncryptionKeys;
 pub use session::{Session, SessionId, SignIn, Tokens};
 pub use sessions::{Replaced, Sessions, Verdict};

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use http::HeaderName;
 use ipnet::IpNet;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
+use sessionkit::EncryptionKeys;
 
 use super::fault::Report;
 use super::settings::{ManagementAccess, RedisMode, RedisSettings, Settings, StoreKind};
@@ -85,10 +86,10 @@ pub(super) fn read(environment: &dyn Environment, report: &mut Report) -> Settin
         config_file: PathBuf::from(folder).join(format!("{file}.json")),
         session_duration: r.seconds("SESSION_DURATION_SECONDS", 86_400, 1, TEN_YEARS),
         session_idle: r.optional_seconds("SESSION_IDLE_SECONDS", 1),
-        session_scope: r.text("SESSION_SCOPE"),
+        session_scope: session_scope(r, session_store),
         session_store,
         session_store_path,
-        encryption_keys: r.text("SESSION_ENCRYPTION_KEYS").map(SecretString::from),
+        encryption_keys: encryption_keys(r),
         session_cache: usize::try_from(r.number("SESSION_CACHE_SIZE", 10_000, 0, 10_000_000))
             .unwrap_or(10_000),
         session_cache_age: r.seconds("SESSION_CACHE_SECONDS", 5, 1, 60),
@@ -301,6 +302,21 @@ fn redis(r: &mut Reader<'_>) -> Option<RedisSettings> {
             false
         }
     };
+    // Without this, a server whose certificate nobody vouches for looks like one that is away.
+    let mut pem = |name: &str, text: Option<&str>, what: &str| {
+        if text.is_some_and(|text| !text.contains("-----BEGIN ") || !text.contains(what)) {
+            let problem = format!("holds no {what} in PEM");
+            let mend = format!("give one, or the file's name in {name}_FILE");
+            r.report.fault(name, problem, mend);
+        }
+    };
+    pem("REDIS_CA", ca.as_deref(), "CERTIFICATE");
+    pem("REDIS_CLIENT_CERT", certificate.as_deref(), "CERTIFICATE");
+    pem(
+        "REDIS_CLIENT_KEY",
+        key.as_ref().map(SecretString::expose_secret),
+        "PRIVATE KEY",
+    );
     let client_certificate = match (certificate, key) {
         (Some(certificate), Some(key)) => Some((certificate, key)),
         (None, None) => None,
@@ -366,6 +382,35 @@ fn session_store(r: &mut Reader<'_>, has_redis: bool) -> StoreKind {
                 "use memory, embedded or redis",
             );
             StoreKind::Embedded
+        }
+    }
+}
+
+/// What Redis's keys are made of: a brace would choose the slots of a cluster.
+fn session_scope(r: &mut Reader<'_>, store: StoreKind) -> Option<String> {
+    let scope = r.text("SESSION_SCOPE")?;
+    let fits = |c: char| c.is_ascii_alphanumeric() || "_.:-".contains(c);
+    if store == StoreKind::Redis && !scope.chars().all(fits) {
+        r.report.fault(
+            "SESSION_SCOPE",
+            "has a character that no key may hold",
+            "use letters, digits and _ . : -",
+        );
+    }
+    Some(scope)
+}
+
+fn encryption_keys(r: &mut Reader<'_>) -> Option<EncryptionKeys> {
+    let text = SecretString::from(r.text("SESSION_ENCRYPTION_KEYS")?);
+    match EncryptionKeys::parse(text.expose_secret()) {
+        Ok(keys) => Some(keys),
+        Err(error) => {
+            r.report.fault(
+                "SESSION_ENCRYPTION_KEYS",
+                format!("does not hold: {error}"),
+                "list keys of 32 random bytes in base64, each as from `openssl rand -base64 32`",
+            );
+            None
         }
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use secrecy::SecretString;
+use sessionkit::EncryptionKeys;
 
 /// The environment. Each field names its variable and default.
 #[derive(Clone, Debug)]
@@ -33,7 +34,7 @@ pub struct Settings {
     /// `SESSION_STORE_PATH`: `sessions.redb` by default.
     pub session_store_path: PathBuf,
     /// `SESSION_ENCRYPTION_KEYS`: seal what a durable store holds; the first seals, all open.
-    pub encryption_keys: Option<SecretString>,
+    pub encryption_keys: Option<EncryptionKeys>,
     /// `SESSION_CACHE_SIZE`: sessions in the near cache over Redis, 10000 by default; 0 switches it off.
     pub session_cache: usize,
     /// `SESSION_CACHE_SECONDS`: longest age in the near cache, 5 by default.

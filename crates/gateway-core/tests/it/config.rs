@@ -107,6 +107,42 @@ fn single_faults_have_their_place() {
 }
 
 #[test]
+fn what_the_store_would_refuse_is_a_fault_of_the_configuration() {
+    const REDIS: (&str, &str) = ("REDIS_HOSTS", "r");
+    for (name, variables) in [
+        (
+            "SESSION_ENCRYPTION_KEYS",
+            &[("SESSION_ENCRYPTION_KEYS", "canary")][..],
+        ),
+        ("SESSION_SCOPE", &[REDIS, ("SESSION_SCOPE", "a{b}")]),
+        ("REDIS_CA", &[REDIS, ("REDIS_CA", "canary")]),
+        (
+            "REDIS_CLIENT_CERT",
+            &[
+                REDIS,
+                ("REDIS_CLIENT_CERT", "canary"),
+                ("REDIS_CLIENT_KEY", "-----BEGIN PRIVATE KEY-----"),
+            ],
+        ),
+        (
+            "REDIS_CLIENT_KEY",
+            &[
+                REDIS,
+                ("REDIS_CLIENT_CERT", "-----BEGIN CERTIFICATE-----"),
+                ("REDIS_CLIENT_KEY", "canary"),
+            ],
+        ),
+    ] {
+        let loopback = [("SECRET", "s"), ("HTTP_HOST", "127.0.0.1")];
+        let variables = [&loopback, variables].concat();
+        let faults = load(&environment(&variables, &good())).unwrap_err();
+        let places: Vec<_> = faults.0.iter().map(|fault| &fault.location).collect();
+        assert_eq!(places, [name], "{faults}");
+        assert!(!faults.to_string().contains("canary"));
+    }
+}
+
+#[test]
 fn a_key_twice_and_broken_json_are_faults() {
     let nothing = environment(&[], &json!({}));
     let faults = parse_clients(r#"{"clients": {}, "clients": {}}"#, &nothing).unwrap_err();

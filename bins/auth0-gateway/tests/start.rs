@@ -1,0 +1,128 @@
+//! The real binary, where it cannot start: the last line says which setting, what is wrong and what to do.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+const KEY: &str = "YWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWE=";
+const OTHER_KEY: &str = "YmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYmI=";
+const CONFIG: &str = r#"{"clients": {"app": {"auth0Url": "http://127.0.0.1:1", "clientId": "id",
+    "clientSecret": "secret", "redirectUrl": "http://localhost/callback", "scopes": ["profile"]}}}"#;
+
+fn command(folder: &Path, variables: &[(&str, &str)]) -> Command {
+    std::fs::write(folder.join("config.json"), CONFIG).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_auth0-gateway"));
+    command
+        .current_dir(folder)
+        .env("HTTP_HOST", "127.0.0.1")
+        .env("HTTP_PORT", "0")
+        .env("DELAY_SHUTDOWN_SECONDS", "0")
+        .envs(variables.iter().copied());
+    command
+}
+
+/// It starts, and stops when told to.
+fn starts(folder: &Path, variables: &[(&str, &str)]) {
+    use std::io::{BufRead as _, BufReader};
+    let mut command = command(folder, variables);
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let listens = lines
+        .map_while(Result::ok)
+        .any(|line| line.contains("\"listening\""));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(listens);
+}
+
+/// It does not start, and says all of this.
+fn refuses(folder: &Path, variables: &[(&str, &str)], status: i32, words: &[&str]) {
+    let mut command = command(folder, variables);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let give_up = Instant::now() + Duration::from_secs(60);
+    // One that starts after all must not be waited for.
+    while child.try_wait().unwrap().is_none() && Instant::now() < give_up {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let _ = child.kill();
+    let output = child.wait_with_output().unwrap();
+    let [out, err] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
+    let said = format!("{out}{err}");
+    assert_eq!(output.status.code(), Some(status), "{said}");
+    let last = said.lines().last().unwrap();
+    for word in words {
+        assert!(last.contains(word), "no {word:?} in {last}");
+    }
+}
+
+#[test]
+fn a_session_file_that_cannot_be_used_is_named_with_its_setting_and_the_cause() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let nowhere = [("SESSION_STORE_PATH", "missing/sessions.redb")];
+    let words = [
+        "SESSION_STORE_PATH",
+        "missing/sessions.keys",
+        "No such file",
+    ];
+    refuses(folder, &nowhere, 1, &words);
+
+    starts(folder, &[]);
+    let file = folder.join("sessions.redb");
+    let length = std::fs::metadata(&file).unwrap().len();
+    let open = std::fs::OpenOptions::new().write(true).open(&file).unwrap();
+    open.set_len(length / 2).unwrap();
+    let words = [
+        "SESSION_STORE_PATH",
+        "sessions.redb is damaged",
+        "put it back",
+    ];
+    refuses(folder, &[], 1, &words);
+
+    let keys = folder.join("sessions.keys");
+    std::fs::write(&keys, "no key").unwrap();
+    let words = [
+        "SESSION_STORE_PATH",
+        "sessions.keys is damaged",
+        "not base64",
+    ];
+    refuses(folder, &[], 1, &words);
+}
+
+#[test]
+fn a_lost_key_file_is_asked_back_and_not_made_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    starts(folder, &[]);
+    let keys = folder.join("sessions.keys");
+    assert_eq!(
+        std::fs::metadata(&keys).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
+    let kept = std::fs::read(&keys).unwrap();
+    std::fs::remove_file(&keys).unwrap();
+    let words = ["sessions.keys is not", "backup", "SESSION_ENCRYPTION_KEYS"];
+    refuses(folder, &[], 1, &words);
+    assert!(!keys.exists());
+    std::fs::write(&keys, kept).unwrap();
+    starts(folder, &[]);
+}
+
+#[test]
+fn a_faulty_encryption_key_is_a_fault_of_the_configuration() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let words = [
+        "SESSION_ENCRYPTION_KEYS",
+        "2 bytes",
+        "openssl rand -base64 32",
+    ];
+    refuses(folder, &[("SESSION_ENCRYPTION_KEYS", "abc")], 2, &words);
+    let twice = format!("{KEY},{OTHER_KEY},{KEY}");
+    let words = ["SESSION_ENCRYPTION_KEYS", "key 3 is given twice"];
+    refuses(folder, &[("SESSION_ENCRYPTION_KEYS", &twice)], 2, &words);
+}
