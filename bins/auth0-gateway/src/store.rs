@@ -118,7 +118,11 @@ pub(crate) async fn open(settings: &Settings, clients: &Clients) -> Result<Store
                 _ => about("REDIS_HOSTS", &error),
             })?);
             if let Err(error) = store.check().await {
-                tracing::warn!(%error, "redis cannot be reached yet: /-/ready says so until it can");
+                let error = with_causes(&error);
+                tracing::warn!(
+                    error,
+                    "redis cannot be reached yet: /-/ready says so until it can"
+                );
             }
             let clock: Arc<dyn Clock> = Arc::new(SystemClock);
             let payloads =

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use dev_tenant::TenantSettings;
 use reqwest::Client;
+use serde_json::Value;
 use tokio::task::JoinSet;
 
 use crate::gateway::{self, Gateway, Held, Said, Setup, check, person, seed, sign_in, sign_out};
@@ -424,4 +425,33 @@ async fn loses_a_primary(name: &str, world: &World, kill: impl FnOnce()) {
         assert!(first + BOUND > killed && last < killed + Duration::from_secs(15));
     }
     world.holds(&[]).await;
+}
+
+/// One that is away for an hour must not fill the log.
+#[tokio::test]
+async fn a_redis_that_is_away_is_named_with_the_reason_and_not_again_and_again() {
+    const QUEUE: &str = "the import queue cannot be read";
+    let relay = Relay::start(TenantSettings::default(), seed(0), Box::new(|_| None)).await;
+    let setup = Setup::on_redis(&relay, "127.0.0.1:1", &[("LOG_LEVEL", "debug")]);
+    let gateway = setup.start();
+    let mut lines: Vec<Value>;
+    loop {
+        let log = gateway.log_so_far();
+        lines = log
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        // Both workers have looked at least twice.
+        if lines.iter().filter(|line| line["message"] == QUEUE).count() >= 5 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    let loud = |line: &&Value| line["message"] == QUEUE && line["level"] == "WARN";
+    assert_eq!(lines.iter().filter(loud).count(), 1);
+    let told = lines
+        .iter()
+        .find(|line| line["message"] == "no connection to Redis; trying on");
+    let why = told.unwrap()["why"].as_str().unwrap();
+    assert_eq!(why, "Redis refuses connections");
 }

@@ -20,6 +20,7 @@ pub(crate) use self::submit::MAX_EXTERNAL_ID;
 pub use self::submit::{Checked, Options, Submitted};
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use auth0_api::ManagementApi;
@@ -44,6 +45,8 @@ pub struct Imports {
     /// How long results are kept.
     retention: Duration,
     wake: Notify,
+    /// That the store cannot be read is in the log already.
+    told: AtomicBool,
 }
 
 impl Imports {
@@ -65,6 +68,7 @@ impl Imports {
             clock,
             retention,
             wake: Notify::new(),
+            told: AtomicBool::new(false),
         }
     }
 

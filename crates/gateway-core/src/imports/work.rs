@@ -1,6 +1,7 @@
 //! Moving jobs on.
 
 use std::collections::HashMap;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use auth0_api::Error as Auth0Error;
@@ -83,9 +84,14 @@ impl Imports {
             let woken = self.wake.notified();
             match self.work_slot(slot).await {
                 Ok(true) => continue,
-                Ok(false) | Err(Interrupted::Lost) => {}
-                Err(Interrupted::Store(error)) => {
-                    tracing::warn!(%error, "the import queue cannot be read");
+                Ok(false) | Err(Interrupted::Lost) => self.told.store(false, Ordering::Relaxed),
+                // Said once: a store may be away for long.
+                Err(Interrupted::Store(StoreError(error))) => {
+                    if self.told.swap(true, Ordering::Relaxed) {
+                        tracing::debug!(error, "the import queue cannot be read");
+                    } else {
+                        tracing::warn!(error, "the import queue cannot be read");
+                    }
                 }
             }
             let _ = timeout(LOOK, woken).await;

@@ -1,8 +1,12 @@
 //! What Redis's errors mean, in words that hold no secret, and whether to look for another server.
 
+use std::error::Error as _;
+
 use redis::RedisError;
 
 use crate::StoreError;
+
+const BROKE: &str = "the connection to Redis broke";
 
 /// An error, judged.
 #[derive(Debug)]
@@ -39,16 +43,19 @@ impl Trouble {
             Some(_) => ("Redis refuses a command", false),
             None if error.is_timeout() => ("Redis does not answer in time", false),
             None if error.is_connection_refusal() => ("Redis refuses connections", true),
-            None if error.is_io_error() || error.is_unrecoverable_error() => {
-                ("the connection to Redis broke", true)
-            }
+            None if error.is_io_error() || error.is_unrecoverable_error() => (BROKE, true),
             None => ("Redis gave an answer that cannot be read", true),
         };
         let code = error.code().filter(|_| text == "Redis refuses a command");
-        Self {
-            text: code.map_or_else(|| text.to_owned(), |code| format!("{text} ({code})")),
-            reconnect,
-        }
+        // The system's or TLS's own words, which quote nothing of ours: a name that is not known, a
+        // certificate that nobody vouches for.
+        let cause = error.source().filter(|_| error.is_io_error());
+        let text = match (code, cause) {
+            (Some(code), _) => format!("{text} ({code})"),
+            (None, Some(cause)) if text == BROKE => format!("{text}: {cause}"),
+            (None, _) => text.to_owned(),
+        };
+        Self { text, reconnect }
     }
 
     pub(super) fn new(text: &str, reconnect: bool) -> Self {
@@ -62,5 +69,32 @@ impl Trouble {
 impl From<Trouble> for StoreError {
     fn from(trouble: Trouble) -> Self {
         Self(trouble.text.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[test]
+    fn a_connection_that_does_not_come_about_says_why() {
+        let cause = "invalid peer certificate: UnknownIssuer";
+        let error = RedisError::from(io::Error::new(io::ErrorKind::InvalidData, cause));
+        let trouble = Trouble::of(&error);
+        assert_eq!(
+            trouble.text,
+            format!("the connection to Redis broke: {cause}")
+        );
+        assert!(trouble.reconnect);
+    }
+
+    #[test]
+    fn words_of_the_server_are_not_repeated() {
+        let refused = "canary is no key of yours".to_owned();
+        let error = redis::ErrorKind::Extension;
+        let trouble = Trouble::of(&RedisError::from((error, "canary", refused)));
+        assert!(!trouble.text.contains("canary"), "{}", trouble.text);
     }
 }

@@ -271,7 +271,8 @@ async fn a_user_and_tls_are_spoken() {
     conforms(&store).await;
     settings.tls = Some(sessionkit::RedisTls::default());
     let untrusting = connect(settings).await;
-    assert!(untrusting.check().await.is_err());
+    let error = untrusting.check().await.unwrap_err();
+    assert!(error.0.to_string().contains("certificate"), "{:?}", error.0);
 }
 
 #[tokio::test]
