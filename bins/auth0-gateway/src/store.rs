@@ -25,6 +25,9 @@ const RESEAL_BATCH: usize = 100;
 /// Pause between two goes, and after a round.
 const RESEAL_PAUSE: Duration = Duration::from_millis(500);
 const RESEAL_ROUND: Duration = Duration::from_secs(3600);
+/// The same while a round still met older keys. Longer than a sign-in may take: on Redis its records are
+/// not sealed anew, and the keys are not to be called safe to drop before these have expired.
+const RESEAL_AGAIN: Duration = Duration::from_secs(900);
 
 /// One store behind all its ports.
 pub(crate) struct Stores {
@@ -241,10 +244,10 @@ pub(crate) async fn reseal(resealing: Resealing, older_keys: OlderKeys) {
                         "nothing is sealed with an older key: all but the first of SESSION_ENCRYPTION_KEYS are safe to drop"
                     );
                 }
-                let pause = if progress.round_done {
-                    RESEAL_ROUND
-                } else {
-                    RESEAL_PAUSE
+                let pause = match (progress.round_done, left) {
+                    (false, _) => RESEAL_PAUSE,
+                    (true, Some(0)) => RESEAL_ROUND,
+                    (true, _) => RESEAL_AGAIN,
                 };
                 tokio::time::sleep(pause).await;
             }
@@ -253,5 +256,53 @@ pub(crate) async fn reseal(resealing: Resealing, older_keys: OlderKeys) {
                 tokio::time::sleep(RESEAL_ROUND / 60).await;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use async_trait::async_trait;
+    use sessionkit::seal::ResealProgress;
+    use sessionkit::{StoreError, Timestamp};
+
+    use super::*;
+
+    /// Like Redis: a round that met values under an older key says so, and the next finds none.
+    #[derive(Debug, Default)]
+    struct Rounds(Mutex<Vec<tokio::time::Instant>>);
+
+    #[async_trait]
+    impl Reseal for Rounds {
+        async fn reseal(&self, _: usize, _: Timestamp) -> Result<ResealProgress, StoreError> {
+            let mut rounds = self.0.lock().unwrap();
+            rounds.push(tokio::time::Instant::now());
+            let left = u64::from(rounds.len() == 1);
+            Ok(ResealProgress {
+                resealed: 0,
+                round_done: true,
+                sealed_with_older_keys: Some(left),
+            })
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_a_round_that_met_older_keys_the_next_does_not_wait_for_an_hour() {
+        let store = Arc::new(Rounds::default());
+        let resealing = Resealing {
+            store: Arc::clone(&store) as _,
+            has_older_keys: true,
+        };
+        let left = OlderKeys::new((-1).into());
+        let work = reseal(resealing, Arc::clone(&left));
+        let _ = tokio::time::timeout(Duration::from_secs(3 * 3600), work).await;
+        let rounds = store.0.lock().unwrap();
+        let pauses: Vec<_> = rounds.windows(2).map(|two| two[1] - two[0]).collect();
+        // The first outlasts the sign-ins under way, whose records are not sealed anew.
+        assert!(pauses[0] >= Duration::from_secs(600));
+        assert!(pauses[0] <= Duration::from_secs(1200));
+        assert!(pauses[1] >= Duration::from_secs(3600));
+        assert_eq!(left.load(Ordering::Relaxed), 0);
     }
 }
