@@ -108,7 +108,8 @@ pub(crate) async fn open(settings: &Settings, clients: &Clients) -> Result<Store
                 None => {
                     tracing::warn!(
                         "SESSION_ENCRYPTION_KEYS is not set: sessions are sealed with a key made from the client \
-                         secrets of config.json, and changing one of these signs everybody out"
+                         secrets of config.json, and when one of these changes, another SESSION_SCOPE is needed \
+                         too and everybody signs in again"
                     );
                     derived(clients)?
                 }
