@@ -375,7 +375,12 @@ impl Link {
         port: u16,
         master_name: &str,
     ) -> Result<(String, u16), Trouble> {
-        let judge = |error: redis::RedisError| Trouble::of(&error);
+        // Its users and passwords are others than the servers'.
+        let judge = |error: redis::RedisError| {
+            let mut trouble = Trouble::of(&error);
+            trouble.text = format!("at a sentinel: {}", trouble.text);
+            trouble
+        };
         let client = self.settings.client(host, port, true).map_err(judge)?;
         let mut connection = client
             .get_multiplexed_async_connection_with_config(&self.config())
@@ -414,7 +419,11 @@ impl Link {
             builder = builder.tls(redis::TlsMode::Secure).certs(certificates);
         }
         let client = builder.build().map_err(judge)?;
-        let connection = client.get_async_connection().await.map_err(judge)?;
+        let connection = client.get_async_connection().await;
+        let connection = connection.map_err(|error| match error.code() {
+            Some("ERR") => Trouble::new("this Redis is no cluster: set the mode", false),
+            _ => judge(error),
+        })?;
         Ok(Wire::Cluster(connection))
     }
 }

@@ -244,6 +244,23 @@ async fn a_restart_and_a_changed_password_heal_by_themselves() {
 }
 
 #[tokio::test]
+async fn who_refuses_is_named_and_a_wrong_mode_too() {
+    let server = Server::start();
+    let mut settings = settings(server.port);
+    settings.mode = RedisMode::Cluster;
+    let error = connect(settings.clone()).await.check().await.unwrap_err();
+    let text = error.0.to_string();
+    assert!(text.contains("no cluster: set the mode"), "{text}");
+
+    settings.mode = RedisMode::Sentinel {
+        master_name: "primary".to_owned(),
+    };
+    let error = connect(settings).await.check().await.unwrap_err();
+    let text = error.0.to_string();
+    assert!(text.starts_with("at a sentinel: "), "{text}");
+}
+
+#[tokio::test]
 async fn a_user_and_tls_are_spoken() {
     let server = Server::start_tls();
     server.cli(&[
