@@ -25,7 +25,7 @@ const RESEAL_BATCH: usize = 100;
 /// Pause between two goes, and after a round.
 const RESEAL_PAUSE: Duration = Duration::from_millis(500);
 const RESEAL_ROUND: Duration = Duration::from_secs(3600);
-/// The same while a round still met older keys. Longer than a sign-in may take: on Redis its records are
+/// The same while older keys may still be in use. Longer than a sign-in may take: on Redis its records are
 /// not sealed anew, and the keys are not to be called safe to drop before these have expired.
 const RESEAL_AGAIN: Duration = Duration::from_secs(900);
 
@@ -45,13 +45,16 @@ pub(crate) struct Resealing {
     store: Arc<dyn Reseal>,
     /// Whether there are keys to drop at all.
     has_older_keys: bool,
+    /// How long others may go on sealing with an older key, or what they have sealed go unseen.
+    patience: Duration,
 }
 
 impl Resealing {
-    fn new(store: Arc<dyn Reseal>, keys: &EncryptionKeys) -> Self {
+    fn new(store: Arc<dyn Reseal>, keys: &EncryptionKeys, patience: Duration) -> Self {
         Self {
             store,
             has_older_keys: keys.ids().count() > 1,
+            patience,
         }
     }
 }
@@ -97,7 +100,11 @@ pub(crate) async fn open(settings: &Settings, clients: &Clients) -> Result<Store
                 _ => about("SESSION_STORE_PATH", &error),
             })?);
             Ok(Stores {
-                reseal: Some(Resealing::new(Arc::clone(&store) as _, &keys)),
+                reseal: Some(Resealing::new(
+                    Arc::clone(&store) as _,
+                    &keys,
+                    Duration::ZERO,
+                )),
                 watched: Watched::Embedded(Arc::clone(&store)),
                 ..Stores::of(&store, files())
             })
@@ -132,7 +139,7 @@ pub(crate) async fn open(settings: &Settings, clients: &Clients) -> Result<Store
             let payloads =
                 RecordPayloads::new(Arc::clone(&store) as _, clock, settings.import_results);
             Ok(Stores {
-                reseal: Some(Resealing::new(Arc::clone(&store) as _, &keys)),
+                reseal: Some(Resealing::new(Arc::clone(&store) as _, &keys, RESEAL_AGAIN)),
                 watched: Watched::Redis(Arc::clone(&store)),
                 ..Stores::of(&store, Arc::new(payloads))
             })
@@ -229,6 +236,7 @@ fn redis_settings(
 /// Seals anew, for ever and slowly, what older keys have sealed, and says when these can go.
 pub(crate) async fn reseal(resealing: Resealing, older_keys: OlderKeys) {
     let mut told = !resealing.has_older_keys;
+    let since = tokio::time::Instant::now();
     loop {
         match resealing
             .store
@@ -236,7 +244,9 @@ pub(crate) async fn reseal(resealing: Resealing, older_keys: OlderKeys) {
             .await
         {
             Ok(progress) => {
+                let patient = !resealing.has_older_keys || since.elapsed() >= resealing.patience;
                 let left = progress.sealed_with_older_keys;
+                let left = left.filter(|left| *left > 0 || patient);
                 let known = left.and_then(|left| i64::try_from(left).ok());
                 older_keys.store(known.unwrap_or(-1), Ordering::Relaxed);
                 if left == Some(0) && !told {
@@ -270,16 +280,19 @@ mod tests {
 
     use super::*;
 
-    /// Like Redis: a round that met values under an older key says so, and the next finds none.
+    /// Like Redis: the round with this number meets a value under an older key.
     #[derive(Debug, Default)]
-    struct Rounds(Mutex<Vec<tokio::time::Instant>>);
+    struct Rounds {
+        met: usize,
+        begun: Mutex<Vec<tokio::time::Instant>>,
+    }
 
     #[async_trait]
     impl Reseal for Rounds {
         async fn reseal(&self, _: usize, _: Timestamp) -> Result<ResealProgress, StoreError> {
-            let mut rounds = self.0.lock().unwrap();
+            let mut rounds = self.begun.lock().unwrap();
             rounds.push(tokio::time::Instant::now());
-            let left = u64::from(rounds.len() == 1);
+            let left = u64::from(rounds.len() == self.met);
             Ok(ResealProgress {
                 resealed: 0,
                 round_done: true,
@@ -288,22 +301,40 @@ mod tests {
         }
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn after_a_round_that_met_older_keys_the_next_does_not_wait_for_an_hour() {
-        let store = Arc::new(Rounds::default());
+    /// The pauses between the rounds of three hours, and what the metric said after each.
+    async fn pauses(met: usize) -> Vec<(Duration, i64)> {
+        let begun = Mutex::default();
+        let store = Arc::new(Rounds { met, begun });
         let resealing = Resealing {
             store: Arc::clone(&store) as _,
             has_older_keys: true,
+            patience: RESEAL_AGAIN,
         };
         let left = OlderKeys::new((-1).into());
-        let work = reseal(resealing, Arc::clone(&left));
-        let _ = tokio::time::timeout(Duration::from_secs(3 * 3600), work).await;
-        let rounds = store.0.lock().unwrap();
-        let pauses: Vec<_> = rounds.windows(2).map(|two| two[1] - two[0]).collect();
-        // The first outlasts the sign-ins under way, whose records are not sealed anew.
-        assert!(pauses[0] >= Duration::from_secs(600));
-        assert!(pauses[0] <= Duration::from_secs(1200));
-        assert!(pauses[1] >= Duration::from_secs(3600));
-        assert_eq!(left.load(Ordering::Relaxed), 0);
+        let work = tokio::spawn(reseal(resealing, Arc::clone(&left)));
+        let (mut said, end) = (Vec::new(), tokio::time::Instant::now() + 3 * RESEAL_ROUND);
+        while tokio::time::Instant::now() < end {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let rounds = store.begun.lock().unwrap().len();
+            said.resize(rounds, left.load(Ordering::Relaxed));
+        }
+        work.abort();
+        let rounds = store.begun.lock().unwrap();
+        let pauses = rounds.windows(2).map(|two| two[1] - two[0]);
+        pauses.zip(said).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn older_keys_are_in_use_until_what_others_sealed_has_expired() {
+        // Sign-ins under way live for ten minutes, and their records are not sealed anew.
+        let pauses = [pauses(0).await, pauses(1).await];
+        for (pauses, first) in pauses.into_iter().zip([-1, 1]) {
+            let (pause, said) = pauses[0];
+            assert!((600..=1200).contains(&pause.as_secs()), "{pauses:?}");
+            assert_eq!(said, first, "{pauses:?}");
+            let (pause, said) = pauses[1];
+            assert!(pause >= RESEAL_ROUND, "{pauses:?}");
+            assert_eq!(said, 0, "{pauses:?}");
+        }
     }
 }

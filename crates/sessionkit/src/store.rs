@@ -7,7 +7,7 @@ use async_trait::async_trait;
 
 use crate::{Credential, Session, SessionId, StoreError, Timestamp};
 
-/// Keeps sessions. All engines give the same guarantees; [`crate::testing::conformance`] checks them.
+/// Keeps sessions. All engines give the same guarantees; `testing::conformance` (feature `testing`) checks them.
 ///
 /// * A session that was created, swapped in or ended stays so for every later call, on every
 ///   replica of the store.

@@ -111,6 +111,12 @@ impl Described {
         self.parameter(name, ParameterIn::Path, schemas::text(), words)
     }
 
+    /// What back offices send to every collection.
+    pub(super) fn ignored(self) -> Self {
+        let this = self.query("_st", schemas::text(), "Taken and ignored.");
+        this.query("_useEstimate", schemas::text(), "Taken and ignored.")
+    }
+
     /// The headers that choose a client.
     pub(super) fn client(self) -> Self {
         self.header(

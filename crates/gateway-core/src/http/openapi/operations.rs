@@ -97,6 +97,7 @@ pub(super) fn operation(path: &str, route: Route, method: &str) -> Described {
             .description("Each once, sorted by id, streamed.")
             .query("_l", integer(1), "At most so many; all without it.")
             .query("_sk", integer(0), "Leaves out the first.")
+            .ignored()
             .json(200, "The ids.", named("ActiveUsers")),
         Route::Users if method == "POST" => Described::new("createUser", "users", "Creates a user")
             .header("acl_rows", ACL)
@@ -170,6 +171,7 @@ pub(super) fn operation(path: &str, route: Route, method: &str) -> Described {
             .query("userId", text(), "Of one user; of all without it.")
             .query("_l", integer(1).maximum(Some(1000)).default(Some(25.into())), "At most so many.")
             .query("_sk", integer(0).default(Some(0.into())), "Leaves out the first.")
+            .ignored()
             .json(200, "Never a token.", named("Sessions")),
         Route::UserSessions => Described::new("endSessions", "sessions", "Ends all sessions of a user")
             .path("id", USER_ID)
@@ -284,8 +286,7 @@ fn filters(described: Described) -> Described {
             text(),
             "One of any `user_metadata.*`.",
         )
-        .query("_st", text(), "Taken and ignored.")
-        .query("_useEstimate", text(), "Taken and ignored.");
+        .ignored();
     for name in PLAIN_FIELDS {
         described = described.query(
             name,

@@ -417,8 +417,10 @@ fn imports() -> Vec<(&'static str, Schema)> {
                 [
                     (
                         "row",
-                        integer(1)
-                            .description(Some("In the caller's file, from 1."))
+                        integer(0)
+                            .description(Some(
+                                "In the caller's file, from 1; 0 where Auth0 does not tell.",
+                            ))
                             .into(),
                     ),
                     (
