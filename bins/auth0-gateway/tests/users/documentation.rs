@@ -42,6 +42,12 @@ async fn somebody_comes_and_goes(world: &World) {
         ("GET", "/users/me", 200),
         ("GET", "/auth", 200),
         ("GET", "/users/active", 200),
+        ("GET", "/users?_explain=true", 200),
+        (
+            "GET",
+            "/users?email=a*&_s=-email&_p=email,name&_l=200&_explain=true",
+            200,
+        ),
         ("GET", "/sessions", 200),
         ("GET", "/sessions?userId=auth0%7Cnobody", 200),
         ("GET", "/authorize?redirect=//a", 400),

@@ -288,7 +288,7 @@ fn users() -> Vec<(&'static str, Schema)> {
                     ("q", nullable_text().into()),
                     ("pages", list(page).into()),
                     ("sort", nullable_text().into()),
-                    ("fields", nullable_text().into()),
+                    ("fields", list(text()).into()),
                 ],
             ),
         ),
