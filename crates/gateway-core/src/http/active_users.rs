@@ -12,7 +12,6 @@ use super::respond::{self, Answer};
 use crate::Error;
 use crate::error::BoxError;
 use crate::gateway::Gateway;
-use crate::query::printable;
 
 /// How many users are asked of the store at a time: what a listing holds in memory.
 const PAGE: usize = 1000;
@@ -20,15 +19,7 @@ const PAGE: usize = 1000;
 /// `GET /users/active`: streamed in the order of the ids, page by page.
 pub(super) async fn list(gateway: &Arc<Gateway>, context: &Context<'_>) -> Result<Answer, Error> {
     let params = context.query()?;
-    if let Some(name) = params
-        .names()
-        .find(|name| !matches!(*name, "_l" | "_sk" | "_st" | "_useEstimate"))
-    {
-        return Err(Error::BadRequest(format!(
-            "{} is not a parameter of this route",
-            printable(name)
-        )));
-    }
+    params.only(&["_l", "_sk"])?;
     let limit = params.number("_l", 1, usize::MAX)?.unwrap_or(usize::MAX);
     let skip = params.number("_sk", 0, usize::MAX)?.unwrap_or(0);
     // The first page is read before the status is decided: a store that is away is a 503.

@@ -15,9 +15,10 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::time::timeout;
 
 use super::body::Body;
+use super::content_type;
 use super::context::Context;
+use super::params::{Params, unknown};
 use super::respond::{self, Answer};
-use super::{content_type, params::Params};
 use crate::Error;
 use crate::error::BoxError;
 use crate::gateway::Gateway;
@@ -58,12 +59,7 @@ where
             "_st" | "_useEstimate" => continue,
             "connection_id" => given.expects(name)?,
             name if NAMES.contains(&name) => {}
-            name => {
-                return Err(Error::BadRequest(format!(
-                    "{} is not a parameter of this route",
-                    printable(name)
-                )));
-            }
+            name => return Err(unknown(name)),
         }
     }
     if let Some(value) = query.get(&["dryRun"])? {
@@ -321,10 +317,7 @@ impl Given {
             ));
         }
         if !NAMES.contains(&name) {
-            return Err(Error::BadRequest(format!(
-                "{} is not a parameter of this route",
-                printable(name)
-            )));
+            return Err(unknown(name));
         }
         if name == "connection_id" {
             return Err(Error::BadRequest(

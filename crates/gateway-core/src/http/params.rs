@@ -67,6 +67,15 @@ impl Params {
         Ok(found.filter(|value| !value.is_empty()))
     }
 
+    /// None but these and the two that back offices send to every collection.
+    pub(super) fn only(&self, names: &[&str]) -> Result<(), Error> {
+        let known = |name: &str| names.contains(&name) || matches!(name, "_st" | "_useEstimate");
+        match self.names().find(|name| !known(name)) {
+            None => Ok(()),
+            Some(name) => Err(unknown(name)),
+        }
+    }
+
     /// As [`Self::get`], for one that has to be there.
     pub(super) fn require(&self, names: &[&'static str]) -> Result<&str, Error> {
         self.get(names)?.ok_or_else(|| {
@@ -153,6 +162,12 @@ fn decode(text: &[u8]) -> Option<String> {
         .map(|byte| if *byte == b'+' { b' ' } else { *byte })
         .collect();
     percent_decode(&spaced).decode_utf8().ok().map(String::from)
+}
+
+/// The error of a parameter that a route does not have.
+pub(super) fn unknown(name: &str) -> Error {
+    let name = crate::query::printable(name);
+    Error::BadRequest(format!("{name} is not a parameter of this route"))
 }
 
 fn malformed(name: &str) -> Error {

@@ -12,7 +12,6 @@ use super::respond::{self, Answer};
 use super::users::no_parameters;
 use crate::Error;
 use crate::gateway::Gateway;
-use crate::query::printable;
 
 /// `_l` when it is not given.
 const DEFAULT_LIMIT: usize = 25;
@@ -22,15 +21,7 @@ const MAX_LIMIT: usize = 1000;
 /// `GET /sessions`
 pub(super) async fn list(gateway: &Gateway, context: &Context<'_>) -> Result<Answer, Error> {
     let params = context.query()?;
-    if let Some(name) = params
-        .names()
-        .find(|name| !matches!(*name, "userId" | "_l" | "_sk" | "_st" | "_useEstimate"))
-    {
-        return Err(Error::BadRequest(format!(
-            "{} is not a parameter of this route",
-            printable(name)
-        )));
-    }
+    params.only(&["userId", "_l", "_sk"])?;
     let limit = params.number("_l", 1, MAX_LIMIT)?.unwrap_or(DEFAULT_LIMIT);
     let skip = params.number("_sk", 0, usize::MAX)?.unwrap_or(0);
     let user_id = params.get(&["userId"])?;

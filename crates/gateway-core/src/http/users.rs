@@ -12,11 +12,12 @@ use url::Url;
 
 use super::body::Body;
 use super::context::Context;
+use super::params::unknown;
 use super::respond::{self, Answer};
 use crate::Error;
 use crate::error::BoxError;
 use crate::gateway::Gateway;
-use crate::query::{Filter, Route, Selection, UserQuery, printable};
+use crate::query::{Filter, Route, Selection, UserQuery};
 use crate::users::Export;
 
 /// Longest life of a password-change link that can be asked for: 30 days, in seconds.
@@ -169,8 +170,7 @@ pub(super) async fn change_password(
         .keys()
         .find(|name| !matches!(name.as_str(), "resultUrl" | "ttlSeconds"))
     {
-        let name = printable(name);
-        return Err(bad(&format!("{name} is not a parameter of this route")));
+        return Err(unknown(name));
     }
     let result_url = match body.get("resultUrl") {
         None | Some(Value::Null) => None,
@@ -221,17 +221,7 @@ pub(super) fn acl(context: &Context<'_>) -> Result<Selection, Error> {
 
 /// The back office's own two are taken and ignored, as in a list.
 pub(super) fn no_parameters(context: &Context<'_>) -> Result<(), Error> {
-    let params = context.query()?;
-    match params
-        .names()
-        .find(|name| !matches!(*name, "_st" | "_useEstimate"))
-    {
-        None => Ok(()),
-        Some(name) => Err(Error::BadRequest(format!(
-            "{} is not a parameter of this route",
-            printable(name)
-        ))),
-    }
+    context.query()?.only(&[])
 }
 
 fn user_id(text: &str) -> Result<UserId, Error> {

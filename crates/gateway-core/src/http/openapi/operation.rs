@@ -188,7 +188,6 @@ impl Described {
 
     /// By the session that the route is about.
     pub(super) fn session(self) -> Self {
-        let by = |name: &str| SecurityRequirement::new(name, Vec::<String>::new());
         Self(self.0.security(by(BEARER)).security(by(COOKIE))).faults(&[401])
     }
 
@@ -200,7 +199,6 @@ impl Described {
 
     /// With the key that a management route asks for, and the faults that every route may have.
     pub(super) fn secured(self, exposure: Exposure, keys: bool) -> Operation {
-        let by = |name: &str| SecurityRequirement::new(name, Vec::<String>::new());
         let mut this = match exposure {
             Exposure::Status => return self.0.build(),
             Exposure::Public => self.faults(&[500, 503, 504]),
@@ -213,4 +211,9 @@ impl Described {
         }
         this.0.build()
     }
+}
+
+/// One way to be let in.
+fn by(name: &str) -> SecurityRequirement {
+    SecurityRequirement::new(name, Vec::<String>::new())
 }
