@@ -15,7 +15,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use url::Url;
 
-use crate::serve::{BoxError, runtime};
+use crate::serve::{BoxError, runtime, with_causes};
 
 /// Pause between two looks at a running job.
 const POLL: Duration = Duration::from_millis(500);
@@ -92,13 +92,7 @@ pub(crate) fn import(arguments: &Arguments) -> ExitCode {
         Ok(_) => ExitCode::from(1),
         Err(error) => {
             // A connection's error says where it was going to, and only its causes say what is wrong.
-            let mut text = error.to_string();
-            let mut cause = error.source();
-            while let Some(error) = cause {
-                text.push_str(&format!(": {error}"));
-                cause = error.source();
-            }
-            eprintln!("{text}");
+            eprintln!("{}", with_causes(&*error));
             ExitCode::from(2)
         }
     }
