@@ -2,9 +2,9 @@
 
 use std::fmt;
 
+use indexmap::IndexMap;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use serde::de::{MapAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::Error;
@@ -124,37 +124,6 @@ struct Identity {
     connection: Option<String>,
 }
 
-/// The keys of an object in their order, with their values unread.
-struct Entries(Vec<(String, Box<RawValue>)>);
-
-impl<'de> Deserialize<'de> for Entries {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Object;
-        impl<'de> Visitor<'de> for Object {
-            type Value = Entries;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entries, A::Error> {
-                let mut entries = Vec::new();
-                while let Some(entry) = map.next_entry()? {
-                    entries.push(entry);
-                }
-                Ok(Entries(entries))
-            }
-        }
-        deserializer.deserialize_map(Object)
-    }
-}
-
-impl Serialize for Entries {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.0.iter().map(|(name, value)| (name, value)))
-    }
-}
-
 impl User {
     /// Wraps a JSON object.
     ///
@@ -180,8 +149,9 @@ impl User {
     /// [`Error::Unexpected`] when the object cannot be read.
     pub fn without(&self, key: &str) -> Result<Self, Error> {
         let bad = |_| Error::Unexpected("a user that cannot be read");
-        let mut entries: Entries = serde_json::from_str(self.0.get()).map_err(bad)?;
-        entries.0.retain(|(name, _)| name != key);
+        let mut entries: IndexMap<String, Box<RawValue>> =
+            serde_json::from_str(self.0.get()).map_err(bad)?;
+        entries.shift_remove(key);
         serde_json::value::to_raw_value(&entries)
             .map(Self)
             .map_err(bad)
