@@ -1,7 +1,7 @@
 //! The `users import` command: a file of users into a running gateway.
 
 use std::fs::File;
-use std::io::{BufWriter, Write as _};
+use std::io::{BufRead as _, BufReader, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -11,6 +11,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use reqwest::multipart::{Form, Part};
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use url::Url;
@@ -21,6 +22,8 @@ use crate::serve::{BoxError, runtime, with_causes};
 const POLL: Duration = Duration::from_millis(500);
 /// Failed looks in a row after which the command gives up; the job goes on.
 const PATIENCE: u32 = 20;
+/// What files from spreadsheets begin with.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// Most faults that are printed.
 const SHOWN: usize = 20;
 
@@ -163,11 +166,12 @@ impl Gateway {
             .await
             .map_err(|error| format!("{name} cannot be read: {error}"))?
             .mime_str("application/json")?;
-        let mut form = Form::new().text(
-            "send_completion_email",
-            arguments.send_completion_email.to_string(),
-        );
-        // Left out, the file may say it.
+        let mut form = Form::new();
+        // Left out, the file may say them. Auth0 itself would mail.
+        if arguments.send_completion_email || !names_completion_email(&arguments.file) {
+            let mail = arguments.send_completion_email.to_string();
+            form = form.text("send_completion_email", mail);
+        }
         if arguments.upsert {
             form = form.text("upsert", "true");
         }
@@ -273,6 +277,25 @@ fn report(arguments: &Arguments, failures: &[Failure]) -> Result<(), BoxError> {
     Ok(())
 }
 
+/// Whether a file that has its users under a key has this one, too. Reads it, and keeps nothing.
+fn names_completion_email(file: &Path) -> bool {
+    #[derive(Deserialize)]
+    struct Beside {
+        send_completion_email: Option<IgnoredAny>,
+    }
+    let Ok(mut file) = File::open(file).map(BufReader::new) else {
+        return false;
+    };
+    if file
+        .fill_buf()
+        .is_ok_and(|start| start.starts_with(BYTE_ORDER_MARK))
+    {
+        file.consume(BYTE_ORDER_MARK.len());
+    }
+    let beside = serde_json::from_reader::<_, Beside>(file);
+    beside.is_ok_and(|beside| beside.send_completion_email.is_some())
+}
+
 /// A file with the users under a key.
 #[derive(Deserialize)]
 struct Wrapped {
@@ -281,8 +304,8 @@ struct Wrapped {
 
 fn write_failed(source: &Path, target: &Path, failures: &[Failure]) -> Result<usize, BoxError> {
     let mut text = std::fs::read(source)?;
-    if text.starts_with(b"\xef\xbb\xbf") {
-        text.drain(..3);
+    if text.starts_with(BYTE_ORDER_MARK) {
+        text.drain(..BYTE_ORDER_MARK.len());
     }
     // Raw values cannot be read by trial: the first letter tells the shape.
     let first = text.iter().find(|byte| !byte.is_ascii_whitespace());

@@ -16,13 +16,15 @@ use crate::json::Tree;
 /// What the reader makes of each row.
 pub(super) trait Rows {
     /// A good row: its number, counted from 1, and its JSON as it came.
-    fn good(&mut self, number: u64, json: &str) -> io::Result<()>;
+    fn good(&mut self, number: u64, row: &Value, json: &str) -> io::Result<()>;
     /// A row that is not sent.
     fn bad(&mut self, number: u64, row: &Value, faults: &[RowFault]) -> io::Result<()>;
 }
 
 /// The names beside `users` in a JSON body, with their values.
 pub(super) type Fields = Vec<(String, Value)>;
+/// Longest of these values, in bytes of JSON.
+const LONGEST_FIELD: usize = 4096;
 
 /// Why a file cannot be imported at all.
 #[derive(Debug)]
@@ -127,7 +129,7 @@ impl Sink<'_> {
         };
         let faults = schema::check(&value);
         if faults.is_empty() {
-            self.rows.good(number, json)
+            self.rows.good(number, &value, json)
         } else {
             self.rows.bad(number, &schema::masked(&value), &faults)
         }
@@ -179,7 +181,14 @@ impl<'de> Visitor<'de> for Top<'_, '_> {
                 found = true;
                 map.next_value_seed(Users(&mut *self.0))?;
             } else if fields.len() < 16 {
-                fields.push((name, map.next_value()?));
+                // As text first: it may be most of the body, and take many times its size as a tree.
+                let value = map.next_value::<Box<RawValue>>()?;
+                if value.get().len() > LONGEST_FIELD {
+                    let name = crate::query::printable(&name);
+                    return Err(A::Error::custom(format_args!("{name} is too long")));
+                }
+                let value = serde_json::from_str(value.get()).map_err(A::Error::custom)?;
+                fields.push((name, value));
             } else {
                 map.next_value::<IgnoredAny>()?;
             }
@@ -234,7 +243,7 @@ mod tests {
     }
 
     impl Rows for Seen {
-        fn good(&mut self, number: u64, json: &str) -> io::Result<()> {
+        fn good(&mut self, number: u64, _: &Value, json: &str) -> io::Result<()> {
             self.good.push((number, json.to_owned()));
             Ok(())
         }
@@ -303,6 +312,7 @@ mod tests {
             b"{\"users\":{}}",
             b"{\"users\":[],\"users\":[]}",
             b"{\"a\":1,\"a\":2}",
+            format!("{{\"a\":[{}1]}}", "1,".repeat(2048)).as_bytes(),
             b"[{\"email\":\"a@b.cd\"}",
             b"[{\"email\":\"a@b.cd\"}]x",
             b"{\"email\":\"a@b.cd\"}\n{\"email\":\"b@b.cd\"}",

@@ -17,6 +17,9 @@ pub(super) struct JobRecord {
     pub(super) upsert: bool,
     pub(super) external_id: Option<String>,
     pub(super) send_completion_email: bool,
+    /// Whether a part waits for the one before it.
+    #[serde(default)]
+    pub(super) in_order: bool,
     /// Rows in the caller's file.
     pub(super) rows: u64,
     /// Rows that were not sent.
@@ -64,6 +67,14 @@ impl Part {
 }
 
 impl JobRecord {
+    /// The next part that may be sent.
+    pub(super) fn next_part(&self) -> Option<usize> {
+        let at = |part: &Part| part.state == PartState::Queued;
+        let at = self.parts.iter().position(at)?;
+        let before = self.parts.get(..at).unwrap_or_default();
+        (!self.in_order || before.iter().all(Part::is_settled)).then_some(at)
+    }
+
     pub(super) fn is_settled(&self) -> bool {
         self.parts.iter().all(Part::is_settled)
     }

@@ -288,8 +288,9 @@ fn read_lines(chunk: &Bytes) -> Vec<(u64, String)> {
 }
 
 /// A line about a row, to be read by [`read_lines`]. JSON text has no raw line breaks.
-fn write_line(out: &mut Vec<u8>, row: u64, user: &Value, errors: &Value) {
+fn write_line(out: &mut Vec<u8>, row: Option<u64>, user: &Value, errors: &Value) {
     let json = serde_json::json!({ "row": row, "user": user, "errors": errors });
+    let row = row.unwrap_or_default();
     out.extend_from_slice(format!("{row}\t{json}\n").as_bytes());
 }
 

@@ -151,7 +151,7 @@ fn judge(job: &JobRecord, user: &User, since: i64) -> Trace {
 
 fn fault(row: u64, user: &Value, code: &str, message: &str) -> RowError {
     RowError {
-        row,
+        row: Some(row),
         user: super::schema::masked(user),
         errors: serde_json::json!([{ "code": code, "message": message }]),
     }

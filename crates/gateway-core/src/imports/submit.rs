@@ -1,6 +1,8 @@
 //! Taking a file in.
 
+use std::collections::HashSet;
 use std::fs::File;
+use std::hash::{BuildHasher as _, RandomState};
 use std::io;
 use std::sync::Arc;
 
@@ -22,6 +24,11 @@ const OVERHEAD: usize = 2048;
 const CAPACITY: usize = ImportUsers::MAX_BYTES - OVERHEAD;
 /// Longest chunk of errors, in bytes.
 const CHUNK: usize = 256 * 1024;
+/// How much the errors of rows that are not sent may take whatever the file is like, in bytes; beyond that
+/// twice the file.
+const ERRORS: u64 = 4 * 1024 * 1024;
+/// Addresses that are remembered while a file is read, to find one that comes twice.
+const ADDRESSES: usize = 1 << 20;
 /// Longest `external_id`, in bytes: it stands within the overhead.
 pub(crate) const MAX_EXTERNAL_ID: usize = 512;
 
@@ -47,6 +54,7 @@ pub struct Checked {
     refused: u64,
     refused_chunks: u32,
     parts: Vec<u64>,
+    in_order: bool,
     fields: Fields,
     kept: bool,
 }
@@ -62,17 +70,26 @@ impl Imports {
     /// room for it.
     pub async fn read(self: &Arc<Self>, file: File, keep: bool) -> Result<Checked, Error> {
         let id = job_id().map_err(|error| Error::Internal(Box::new(error)))?;
+        let length = file
+            .metadata()
+            .map_err(|error| StoreError(Box::new(error)))?;
+        let room = length.len().saturating_mul(2).saturating_add(ERRORS);
         let mut packer = Packer {
             imports: Arc::clone(self),
             runtime: Handle::current(),
             id: id.clone(),
             keep,
             refused: 0,
+            room: usize::try_from(room).unwrap_or(usize::MAX),
+            unlisted: None,
             errors: Vec::new(),
             refused_chunks: 0,
             rows: Vec::new(),
             numbers: Vec::new(),
             parts: Vec::new(),
+            hasher: RandomState::new(),
+            addresses: HashSet::new(),
+            repeats: false,
             fault: None,
         };
         // Parsing is work for a processor, and serde reads from where it blocks.
@@ -80,6 +97,7 @@ impl Imports {
             let result = file::read(file, CAPACITY - 2, &mut packer);
             let result = result.and_then(|read| {
                 packer.flush_part().map_err(FileFault::Disk)?;
+                packer.tell_unlisted();
                 packer.flush_errors().map_err(FileFault::Disk)?;
                 Ok(read)
             });
@@ -100,6 +118,7 @@ impl Imports {
             refused: packer.refused,
             refused_chunks: packer.refused_chunks,
             parts: std::mem::take(&mut packer.parts),
+            in_order: packer.repeats,
             fields: Fields::new(),
             kept: false,
         };
@@ -123,6 +142,7 @@ impl Imports {
             upsert: options.upsert,
             external_id: options.external_id,
             send_completion_email: options.send_completion_email,
+            in_order: file.in_order,
             rows: file.rows,
             refused: file.refused,
             refused_chunks: file.refused_chunks,
@@ -227,6 +247,7 @@ impl Checked {
             upsert: false,
             external_id: None,
             send_completion_email: false,
+            in_order: false,
             rows: self.rows,
             refused: self.refused,
             refused_chunks: self.refused_chunks,
@@ -256,11 +277,20 @@ struct Packer {
     id: String,
     keep: bool,
     refused: u64,
+    /// What is left for errors, in bytes.
+    room: usize,
+    /// The first bad row there was no room for, and how many.
+    unlisted: Option<(u64, u64)>,
     errors: Vec<u8>,
     refused_chunks: u32,
     rows: Vec<u8>,
     numbers: Vec<u64>,
     parts: Vec<u64>,
+    hasher: RandomState,
+    /// Hashes of the addresses so far.
+    addresses: HashSet<u64>,
+    /// An address comes twice, or there were too many to tell: what became of it depends on the order.
+    repeats: bool,
     fault: Option<StoreError>,
 }
 
@@ -286,6 +316,29 @@ impl Packer {
         self.put(&name, payload)
     }
 
+    /// Notes an address. Two that only share a hash cost some time, and nothing else.
+    fn address(&mut self, row: &Value) {
+        if self.repeats {
+            return;
+        }
+        let email = row.get("email").and_then(Value::as_str).unwrap_or_default();
+        let hash = self.hasher.hash_one(email.to_lowercase());
+        if !self.addresses.insert(hash) || self.addresses.len() > ADDRESSES {
+            self.repeats = true;
+            self.addresses = HashSet::new();
+        }
+    }
+
+    /// Says how many bad rows there was no room to name.
+    fn tell_unlisted(&mut self) {
+        if let Some((first, count)) = self.unlisted {
+            let message =
+                format!("{count} bad rows from this one on are not listed: mend the others first");
+            let errors = serde_json::json!([{ "code": "TOO_MANY_ERRORS", "message": message }]);
+            write_line(&mut self.errors, Some(first), &Value::Null, &errors);
+        }
+    }
+
     fn flush_errors(&mut self) -> io::Result<()> {
         if self.errors.is_empty() {
             return Ok(());
@@ -298,10 +351,11 @@ impl Packer {
 }
 
 impl Rows for Packer {
-    fn good(&mut self, number: u64, json: &str) -> io::Result<()> {
+    fn good(&mut self, number: u64, row: &Value, json: &str) -> io::Result<()> {
         if !self.keep {
             return Ok(());
         }
+        self.address(row);
         // A comma or bracket before, the bracket at the end.
         if self.rows.len() + json.len() + 2 > CAPACITY {
             self.flush_part()?;
@@ -315,8 +369,19 @@ impl Rows for Packer {
 
     fn bad(&mut self, number: u64, row: &Value, faults: &[RowFault]) -> io::Result<()> {
         self.refused += 1;
+        if let Some((_, count)) = &mut self.unlisted {
+            *count += 1;
+            return Ok(());
+        }
         let faults = serde_json::to_value(faults)?;
-        write_line(&mut self.errors, number, row, &faults);
+        let before = self.errors.len();
+        write_line(&mut self.errors, Some(number), row, &faults);
+        let Some(room) = self.room.checked_sub(self.errors.len() - before) else {
+            self.errors.truncate(before);
+            self.unlisted = Some((number, 1));
+            return Ok(());
+        };
+        self.room = room;
         if self.errors.len() > CHUNK {
             self.flush_errors()?;
         }

@@ -58,7 +58,8 @@ pub(super) enum Outcome {
 
 /// A row that failed at Auth0.
 pub(super) struct RowError {
-    pub(super) row: u64,
+    /// Its number in the caller's file; `None` where it was not found there.
+    pub(super) row: Option<u64>,
     pub(super) user: Value,
     pub(super) errors: Value,
 }
@@ -174,11 +175,9 @@ impl Imports {
                     matches!(part.state,
                         PartState::Sending { slot: of, .. } | PartState::Running { slot: of, .. } if of == slot)
                 });
-                let at = left.or_else(|| {
-                    let queued = |part: &super::job::Part| part.state == PartState::Queued;
-                    job.parts.iter().position(queued)
-                });
-                let Some(at) = at else { continue };
+                let Some(at) = left.or_else(|| job.next_part()) else {
+                    continue;
+                };
                 let state = job.parts.get(at).map(|part| part.state.clone());
                 let task = Task {
                     job,
@@ -346,7 +345,7 @@ impl Imports {
             Outcome::Failed(reason) => {
                 let errors = serde_json::json!([{ "code": "NOT_PASSED", "message": reason }]);
                 for (row, user) in rows {
-                    write_line(&mut lines, *row, &schema::masked(user), &errors);
+                    write_line(&mut lines, Some(*row), &schema::masked(user), &errors);
                 }
                 PartState::Failed { reason }
             }
@@ -519,7 +518,7 @@ impl Rows {
                 .map(|place| candidates.remove(place))
                 .and_then(|at| self.numbers.get(at).copied());
             found.push(RowError {
-                row: row.unwrap_or_default(),
+                row,
                 user,
                 errors: error.get("errors").cloned().unwrap_or(Value::Null),
             });
@@ -566,8 +565,9 @@ mod tests {
             raw(json!({"user": {"email": "a@b.cd", "name": "A"}, "errors": [1]})),
             raw(json!({"user": {"email": "A@B.CD", "name": "B"}, "errors": [2]})),
             raw(json!({"user": {"email": "c@b.cd", "password_hash": "*****"}, "errors": [3]})),
+            raw(json!({"user": {"email": "d@b.cd"}, "errors": [4]})),
         ];
-        let found: Vec<u64> = rows.match_errors(&errors).iter().map(|e| e.row).collect();
-        assert_eq!(found, [7, 4, 9]);
+        let found: Vec<_> = rows.match_errors(&errors).iter().map(|e| e.row).collect();
+        assert_eq!(found, [Some(7), Some(4), Some(9), None]);
     }
 }

@@ -319,6 +319,52 @@ async fn a_large_file_is_split_and_never_more_than_two_jobs_run() {
     assert!(world.tenant.most_running.load(Ordering::SeqCst) <= 2);
 }
 
+/// Whoever comes last in the file comes last at the tenant.
+#[tokio::test]
+async fn a_file_that_names_somebody_twice_is_sent_in_its_order() {
+    let world = staff_only();
+    let padding = "x".repeat(3000);
+    let mut users = rows(1000);
+    for user in &mut users {
+        user["user_metadata"] = json!({"padding": padding});
+    }
+    users[999]["email"] = "P7@example.org".into();
+    let (_, job) = world.import("/users/import", &users.into()).await;
+    let (job, _) = world.finish(job["id"].as_str().unwrap()).await;
+    assert_eq!(job["status"], "completed");
+    assert_eq!(world.tenant.imports.load(Ordering::SeqCst), 7);
+    assert_eq!(world.tenant.most_running.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn the_errors_of_a_file_that_is_all_wrong_stay_in_proportion_to_it() {
+    let world = staff_only();
+    let mut users = vec![Value::from(1); 60_000];
+    users.push(rows(1).remove(0));
+    let body = Value::from(users);
+    let (_, report) = world.import("/users/import?dryRun=true", &body).await;
+    assert_eq!(report["rows"], 60_001);
+    let (status, job) = world.import("/users/import", &body).await;
+    assert_eq!(status, 202, "{job}");
+    let (job, errors) = world.finish(job["id"].as_str().unwrap()).await;
+    assert_eq!(
+        job["summary"],
+        json!({"failed": 60_000, "inserted": 1, "updated": 0, "total": 60_001})
+    );
+    assert_eq!(report["errors"], errors);
+    let length = errors.to_string().len();
+    assert!((4_000_000..4_500_000).contains(&length), "{length}");
+    let listed = row_numbers(&errors);
+    assert!(listed.iter().copied().eq(1..=listed.len() as u64));
+    let last = &errors[listed.len() - 1]["errors"][0];
+    assert_eq!(last["code"], "TOO_MANY_ERRORS");
+    let rest = (60_000 - listed.len() + 1).to_string();
+    assert!(
+        last["message"].as_str().unwrap().starts_with(&rest),
+        "{last}"
+    );
+}
+
 #[tokio::test]
 async fn a_lost_answer_is_looked_into_and_the_part_is_not_sent_again() {
     let world = staff_only();
