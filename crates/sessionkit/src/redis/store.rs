@@ -240,8 +240,13 @@ impl SessionStore for RedisStore {
         );
         active?;
         if !confirmed? {
-            self.end_record(&record, now).await?;
-            return Ok(Created::CredentialTaken);
+            // Another's session has taken the credential over; or this one was ended in between, and what
+            // led to it went with it. Then it was there, and nobody else's is opened.
+            let there = self.end_record(&record, now).await?.is_some();
+            let pointer = self.get(&self.keys.pointer(&credential)).await?;
+            if there || pointer.is_some() {
+                return Ok(Created::CredentialTaken);
+            }
         }
         if let Err(error) = self.sweep(now).await {
             tracing::debug!(%error, "the registry was not swept");

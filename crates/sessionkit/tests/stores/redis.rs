@@ -13,6 +13,7 @@ use sessionkit::{
     Created, Credential, EncryptionKeys, Lease, OneTimeStore as _, Peek, RecordStore as _,
     RedisMode, RedisSettings, RedisStore, Session, SessionId, SessionStore as _, Swap, Timestamp,
 };
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 const NOW: Timestamp = Timestamp::from_unix_millis(1_790_000_000_000);
 
@@ -505,6 +506,49 @@ async fn a_silent_server_is_given_up_in_time() {
     server.resume();
     until_it_works(&store).await;
     assert!(is_there(&store, 1).await);
+}
+
+/// A port that leads to another, and takes its time for it.
+async fn slow_way(port: u16) -> u16 {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let own = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((near, _)) = listener.accept().await {
+            let far = tokio::net::TcpStream::connect(("127.0.0.1", port)).await;
+            let ((mut from, mut back), (mut answers, mut to)) =
+                (near.into_split(), far.unwrap().into_split());
+            tokio::spawn(async move { tokio::io::copy(&mut answers, &mut back).await });
+            tokio::spawn(async move {
+                let mut chunk = vec![0; 65536];
+                while let Ok(length @ 1..) = from.read(&mut chunk).await {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                    to.write_all(&chunk[..length]).await.unwrap();
+                }
+            });
+        }
+    });
+    own
+}
+
+/// It was there and was ended: its credential was no other's.
+#[tokio::test]
+async fn a_session_that_is_ended_while_it_is_made_was_stored() {
+    let server = Server::start();
+    let store = connect(settings(slow_way(server.port).await)).await;
+    let other = connect(settings(server.port)).await;
+    for number in 0..5 {
+        let session = numbered(number);
+        let subject = session.subject().to_owned();
+        let end = async {
+            while other.end_all(&subject, NOW).await.unwrap().is_empty() {
+                tokio::task::yield_now().await;
+            }
+        };
+        let (created, ()) = tokio::join!(store.create(session, NOW), end);
+        let created = created.unwrap();
+        assert!(matches!(created, Created::Stored(_)), "{created:?}");
+        assert!(!is_there(&store, number).await);
+    }
 }
 
 #[tokio::test]
