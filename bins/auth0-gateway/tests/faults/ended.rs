@@ -89,7 +89,9 @@ impl World {
         let value = cookie(&done, "sid").split_off("sid=".len());
         let held = Held {
             value,
+            refresh_token: String::new(),
             family: String::new(),
+            bearer: false,
         };
         (held, cookie(&submitted, "auth0"))
     }

@@ -8,8 +8,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use dev_tenant::{Seed, SeedUser};
-use reqwest::header::{COOKIE, RETRY_AFTER, SET_COOKIE};
-use reqwest::{Client, Response};
+use reqwest::header::{COOKIE, RETRY_AFTER, SET_COOKIE, USER_AGENT};
+use reqwest::{Client, RequestBuilder, Response};
 use serde_json::{Value, json};
 
 use crate::relay::Relay;
@@ -21,6 +21,8 @@ pub(crate) fn client() -> Client {
     Client::builder()
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
+        // The gateway closes what has been idle for ten seconds, and nobody may be about to use it then.
+        .pool_idle_timeout(Duration::from_secs(4))
         .timeout(Duration::from_secs(60))
         .build()
         .unwrap()
@@ -164,13 +166,25 @@ impl Drop for Gateway {
 pub(crate) struct Held {
     /// Cookie and bearer.
     pub(crate) value: String,
+    /// The one that came with the value, where it was told.
+    pub(crate) refresh_token: String,
     /// The session's first refresh token: what the relay knows it by.
     pub(crate) family: String,
+    /// The value is shown as a bearer, and not as a cookie.
+    pub(crate) bearer: bool,
 }
 
 impl Held {
     pub(crate) fn cookie(&self) -> String {
         format!("sid={}", self.value)
+    }
+
+    fn show(&self, request: RequestBuilder) -> RequestBuilder {
+        if self.bearer {
+            request.bearer_auth(&self.value)
+        } else {
+            request.header(COOKIE, self.cookie())
+        }
     }
 }
 
@@ -199,9 +213,22 @@ type Answer<T> = Result<T, reqwest::Error>;
 
 /// Signs in with a password. `Err` holds what was said instead.
 pub(crate) async fn sign_in(http: &Client, url: &str, person: &str) -> Answer<Result<Held, Said>> {
+    sign_in_by(http, url, person, None).await
+}
+
+/// As a browser of this name: what a list of sessions knows it by.
+pub(crate) async fn sign_in_by(
+    http: &Client,
+    url: &str,
+    person: &str,
+    agent: Option<&str>,
+) -> Answer<Result<Held, Said>> {
     let body = json!({"grant_type": "password", "username": person, "password": PASSWORD});
-    let answer = http.post(format!("{url}/oauth/token")).json(&body);
-    let answer = answer.send().await?;
+    let mut request = http.post(format!("{url}/oauth/token")).json(&body);
+    if let Some(agent) = agent {
+        request = request.header(USER_AGENT, agent);
+    }
+    let answer = request.send().await?;
     let said = Said::of(&answer);
     if said.status != 200 {
         return Ok(Err(said));
@@ -210,36 +237,74 @@ pub(crate) async fn sign_in(http: &Client, url: &str, person: &str) -> Answer<Re
     let text = |name: &str| tokens[name].as_str().unwrap().to_owned();
     Ok(Ok(Held {
         value: text("accessToken"),
+        refresh_token: text("refreshToken"),
         family: text("refreshToken"),
+        bearer: false,
     }))
 }
 
-/// Asks who this is, by cookie.
+/// Asks who this is.
 pub(crate) async fn check(http: &Client, url: &str, held: &Held) -> Answer<Said> {
-    let request = http.get(format!("{url}/userinfo"));
-    let answer = request.header(COOKIE, held.cookie()).send().await?;
+    let answer = held
+        .show(http.get(format!("{url}/userinfo")))
+        .send()
+        .await?;
     Ok(Said::of(&answer))
+}
+
+/// Asks who this is, and reads it.
+pub(crate) async fn who(http: &Client, url: &str, held: &Held) -> Answer<(Said, Value)> {
+    let answer = held
+        .show(http.get(format!("{url}/userinfo")))
+        .send()
+        .await?;
+    read(answer).await
+}
+
+/// Reads an answer to its end.
+pub(crate) async fn read(answer: Response) -> Answer<(Said, Value)> {
+    let said = Said::of(&answer);
+    let body = answer.bytes().await?;
+    Ok((said, serde_json::from_slice(&body).unwrap_or_default()))
 }
 
 pub(crate) async fn sign_out(http: &Client, url: &str, held: &Held) -> Answer<Said> {
-    let request = http.post(format!("{url}/logout"));
-    let answer = request.header(COOKIE, held.cookie()).send().await?;
+    let answer = held.show(http.post(format!("{url}/logout"))).send().await?;
     Ok(Said::of(&answer))
 }
 
-/// Refreshes by cookie, and gives the new value.
-pub(crate) async fn refresh(http: &Client, url: &str, held: &Held) -> Answer<Result<String, Said>> {
-    let request = http.post(format!("{url}/refreshtoken"));
-    let answer = request.header(COOKIE, held.cookie()).json(&json!({}));
-    let answer = answer.send().await?;
+/// Refreshes, by cookie alone or by bearer and refresh token, and gives what is held then.
+pub(crate) async fn refresh(http: &Client, url: &str, held: &Held) -> Answer<Result<Held, Said>> {
+    let body = if held.bearer {
+        json!({"refreshToken": held.refresh_token})
+    } else {
+        json!({})
+    };
+    let request = http.post(format!("{url}/refreshtoken")).json(&body);
+    let answer = held.show(request).send().await?;
     let said = Said::of(&answer);
+    if held.bearer {
+        let (said, tokens) = read(answer).await?;
+        if said.status != 200 {
+            return Ok(Err(said));
+        }
+        let text = |name: &str| tokens[name].as_str().unwrap().to_owned();
+        return Ok(Ok(Held {
+            value: text("accessToken"),
+            refresh_token: text("refreshToken"),
+            ..held.clone()
+        }));
+    }
     let cookies = answer.headers().get_all(SET_COOKIE).iter();
     let mut values = cookies.filter_map(|line| {
         let pair = line.to_str().unwrap().split(';').next().unwrap();
         pair.strip_prefix("sid=").map(str::to_owned)
     });
     Ok(match values.next() {
-        Some(value) if said.status < 300 => Ok(value),
+        Some(value) if said.status < 300 => Ok(Held {
+            value,
+            ..held.clone()
+        }),
         _ => Err(said),
     })
 }

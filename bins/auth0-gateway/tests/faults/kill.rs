@@ -96,7 +96,7 @@ async fn live(
             known.uses += 1;
         } else if dice < 82 {
             match refresh(&http, &url, &held).await {
-                Ok(value) => known.live[at].value = value.unwrap(),
+                Ok(held) => known.live[at] = held.unwrap(),
                 Err(error) => {
                     known.live.swap_remove(at);
                     known.doubtful.push((held, Doubt::Use));
@@ -247,7 +247,7 @@ async fn kill_again_and_again(rounds: usize, leeway: Duration) -> Verdict {
     let all = all.chain(limbo.iter().map(|(held, _)| held)).cloned();
     let found = ask_all(&http, &gateway.url, all, Duration::from_secs(50)).await;
     let exchanges = relay.exchanges();
-    let doomed = judge_sendings(&exchanges, &kills);
+    let doomed = judge_sendings(&exchanges, &kills, LEASE_AT_LEAST).unwrap();
     for held in &known.live {
         assert_eq!(found[&held.value], Some(200), "{held:?}");
     }
@@ -287,7 +287,11 @@ async fn kill_again_and_again(rounds: usize, leeway: Duration) -> Verdict {
 
 /// No token is sent twice, but for one whose call was under way at a kill, and that only after its lease
 /// has run out. Returns the sessions that were bound to be lost: their token was spent, and sent again.
-fn judge_sendings(exchanges: &[Exchange], kills: &[Instant]) -> HashSet<String> {
+pub(crate) fn judge_sendings(
+    exchanges: &[Exchange],
+    kills: &[Instant],
+    lease_at_least: Duration,
+) -> Result<HashSet<String>, String> {
     let mut doomed = HashSet::new();
     let mut last: HashMap<&str, &Exchange> = HashMap::new();
     for exchange in exchanges {
@@ -298,13 +302,17 @@ fn judge_sendings(exchanges: &[Exchange], kills: &[Instant]) -> HashSet<String> 
         let killed = kills
             .iter()
             .any(|kill| before.at <= *kill + ON_ITS_WAY && *kill <= exchange.at);
-        assert!(killed, "sent twice without a kill, {apart:?} apart");
-        assert!(apart >= LEASE_AT_LEAST, "sent again after {apart:?}");
+        if !killed {
+            return Err(format!("sent twice without a kill, {apart:?} apart"));
+        }
+        if apart < lease_at_least {
+            return Err(format!("sent again after {apart:?}"));
+        }
         if before.rotated {
             doomed.insert(exchange.family.clone());
         }
     }
-    doomed
+    Ok(doomed)
 }
 
 fn rounds() -> usize {

@@ -9,6 +9,7 @@
 
 mod ended;
 mod gateway;
+mod histories;
 mod keys;
 mod kill;
 mod random;

@@ -87,6 +87,21 @@ impl Redis {
         self.child.wait().unwrap();
     }
 
+    /// Lets it stand still: it answers nobody, and keeps its connections.
+    pub(crate) fn stop(&self) {
+        self.signal("-STOP");
+    }
+
+    pub(crate) fn go_on(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, name: &str) {
+        let process = self.child.id().to_string();
+        let sent = Command::new("kill").args([name, &process]).status();
+        assert!(sent.unwrap().success());
+    }
+
     /// Puts something in the place of the file that it saves to.
     pub(crate) fn take_file(&self) {
         let file = self.folder.path().join("dump.rdb");

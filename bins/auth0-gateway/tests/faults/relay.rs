@@ -1,7 +1,7 @@
 //! What stands between gateways and tenant: it sees every refresh token that is sent, can hold calls, and
 //! can say that a token runs out sooner.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -45,6 +45,8 @@ struct Seen {
     exchanges: Vec<Exchange>,
     families: HashMap<String, String>,
     holds: HashMap<String, Hold>,
+    /// Access tokens of which it was said that they run out sooner.
+    short: HashSet<String>,
 }
 
 pub(crate) struct Relay {
@@ -121,9 +123,14 @@ impl Relay {
 
     /// Those of one session.
     pub(crate) fn exchanges_of(&self, family: &str) -> Vec<Exchange> {
-        let mut exchanges = self.exchanges();
-        exchanges.retain(|exchange| exchange.family == family);
-        exchanges
+        let seen = self.seen.lock().unwrap();
+        let of_it = seen.exchanges.iter().filter(|e| e.family == family);
+        of_it.cloned().collect()
+    }
+
+    /// Was it said of this access token that it runs out sooner?
+    pub(crate) fn is_short(&self, access_token: &str) -> bool {
+        self.seen.lock().unwrap().short.contains(access_token)
     }
 
     /// Holds the next exchange of the session that began with this refresh token.
@@ -231,6 +238,10 @@ fn note(state: &State, grant: &Grant, at: Option<usize>, body: Bytes) -> Bytes {
     }
     if let Some(seconds) = (state.lives)(&grant.kind) {
         answer["expires_in"] = seconds.into();
+        if let Some(token) = answer["access_token"].as_str() {
+            let mut seen = state.seen.lock().unwrap();
+            seen.short.insert(token.to_owned());
+        }
     }
     answer.to_string().into()
 }
