@@ -9,9 +9,11 @@ use http::StatusCode;
 use super::body::Body;
 use super::context::Context;
 use super::respond::{self, Answer};
+use super::users::acl;
 use crate::Error;
 use crate::error::BoxError;
 use crate::gateway::Gateway;
+use crate::query::Selection;
 
 /// How many users are asked of the store at a time: what a listing holds in memory.
 const PAGE: usize = 1000;
@@ -20,6 +22,12 @@ const PAGE: usize = 1000;
 pub(super) async fn list(gateway: &Arc<Gateway>, context: &Context<'_>) -> Result<Answer, Error> {
     let params = context.query()?;
     params.only(&["_l", "_sk"])?;
+    if acl(context)? != Selection::Everybody {
+        return Err(Error::BadRequest(
+            "acl_rows cannot narrow the list of active users: only Auth0 knows what it asks of them"
+                .to_owned(),
+        ));
+    }
     let limit = params.number("_l", 1, usize::MAX)?.unwrap_or(usize::MAX);
     let skip = params.number("_sk", 0, usize::MAX)?.unwrap_or(0);
     // The first page is read before the status is decided: a store that is away is a 503.

@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use super::body::Body;
 use super::content_type;
 use super::context::Context;
-use super::params::{Params, unknown};
+use super::params::unknown;
 use super::respond::{self, Answer};
 use crate::Error;
 use crate::error::BoxError;
@@ -52,20 +52,21 @@ where
     let query = context.query()?;
     let acl = super::users::acl(context)?;
     let mut given = Given::default();
-    let mut dry_run = false;
-    for name in query.names() {
+    // An empty value is one that got lost, and not as good as none: it decides what is done.
+    let mut dry_run = None;
+    for (name, value) in query.pairs() {
+        let value = Value::from(value);
         match name {
-            "dryRun" => {}
-            "_st" | "_useEstimate" => continue,
-            "connection_id" => given.expects(name)?,
-            name if NAMES.contains(&name) => {}
-            name => return Err(unknown(name)),
+            "_st" | "_useEstimate" => {}
+            "dryRun" => {
+                if dry_run.replace(boolean(name, &value)?).is_some() {
+                    return Err(super::head::twice(name));
+                }
+            }
+            name => given.add(name, value)?,
         }
     }
-    if let Some(value) = query.get(&["dryRun"])? {
-        dry_run = boolean("dryRun", &Value::from(value))?;
-    }
-    given.query(&query)?;
+    let dry_run = dry_run.unwrap_or(false);
     // Said before a large file is read for nothing.
     gateway.may_import()?;
     let file = spool(gateway, parts, body, &mut given).await?;
@@ -101,6 +102,9 @@ pub(super) async fn status(
     context: &Context<'_>,
     id: &str,
 ) -> Result<Answer, Error> {
+    context.query()?.only(&[])?;
+    // Its rows are the caller's own, whatever may be seen of the tenant's.
+    super::users::acl(context)?;
     gateway.may_import()?;
     let job = gateway
         .imports()?
@@ -115,6 +119,8 @@ pub(super) async fn errors(
     context: &Context<'_>,
     id: &str,
 ) -> Result<Answer, Error> {
+    context.query()?.only(&[])?;
+    super::users::acl(context)?;
     gateway.may_import()?;
     let errors = gateway
         .imports()?
@@ -294,15 +300,6 @@ struct Silent;
 struct Given(Vec<(String, Value)>);
 
 impl Given {
-    fn query(&mut self, query: &Params) -> Result<(), Error> {
-        for name in NAMES {
-            if let Some(value) = query.get(&[name])? {
-                self.add(name, Value::from(value))?;
-            }
-        }
-        Ok(())
-    }
-
     fn add(&mut self, name: &str, value: Value) -> Result<(), Error> {
         self.expects(name)?;
         self.0.push((name.to_owned(), value));

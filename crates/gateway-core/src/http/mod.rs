@@ -35,7 +35,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
+use http::header::CONTENT_TYPE;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
@@ -186,14 +186,6 @@ impl GatewayService {
 
     /// Is there such a route here, for this method, and are the headers in order?
     fn admit(&self, parts: &Parts, head_fault: Option<Error>) -> Result<Found, Error> {
-        // Two framings of one message are how requests are smuggled (RFC 9112, section 6.1).
-        if parts.headers.contains_key(TRANSFER_ENCODING)
-            && parts.headers.contains_key(CONTENT_LENGTH)
-        {
-            return Err(Error::BadRequest(
-                "both Content-Length and Transfer-Encoding are given".to_owned(),
-            ));
-        }
         let shared = &self.shared;
         let settings = &shared.gateway.settings;
         let found = shared

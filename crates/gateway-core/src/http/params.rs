@@ -83,7 +83,7 @@ impl Params {
         })
     }
 
-    /// A whole number. Absent and empty are one, as for [`Self::get`].
+    /// A whole number; an empty one is none.
     pub(super) fn number(
         &self,
         name: &'static str,
@@ -103,7 +103,9 @@ impl Params {
                     })
                 })
         };
-        self.get(&[name])?.map(parse).transpose()
+        let given = self.get(&[name])?;
+        let empty = self.names().any(|given| given == name).then_some("");
+        given.or(empty).map(parse).transpose()
     }
 
     /// Names and values, as they came; a value that is no string is left out.
@@ -167,7 +169,11 @@ fn decode(text: &[u8]) -> Option<String> {
 /// The error of a parameter that a route does not have.
 pub(super) fn unknown(name: &str) -> Error {
     let name = crate::query::printable(name);
-    Error::BadRequest(format!("{name} is not a parameter of this route"))
+    Error::BadRequest(if name.is_empty() {
+        "a parameter has no name".to_owned()
+    } else {
+        format!("{name} is not a parameter of this route")
+    })
 }
 
 fn malformed(name: &str) -> Error {

@@ -9,9 +9,10 @@ use time::format_description::well_known::Rfc3339;
 
 use super::context::Context;
 use super::respond::{self, Answer};
-use super::users::no_parameters;
+use super::users::{acl, no_parameters, user_id};
 use crate::Error;
 use crate::gateway::Gateway;
+use crate::query::Selection;
 
 /// `_l` when it is not given.
 const DEFAULT_LIMIT: usize = 25;
@@ -24,14 +25,18 @@ pub(super) async fn list(gateway: &Gateway, context: &Context<'_>) -> Result<Ans
     params.only(&["userId", "_l", "_sk"])?;
     let limit = params.number("_l", 1, MAX_LIMIT)?.unwrap_or(DEFAULT_LIMIT);
     let skip = params.number("_sk", 0, usize::MAX)?.unwrap_or(0);
-    let user_id = params.get(&["userId"])?;
+    let user = params.get(&["userId"])?;
     // A caller that has lost the id does not mean everybody.
-    if user_id.is_none() && params.names().any(|name| name == "userId") {
+    if user.is_none() && params.names().any(|name| name == "userId") {
         return Err(Error::BadRequest(
             "userId needs a value: leave it out for all".to_owned(),
         ));
     }
-    let sessions = gateway.list_sessions(user_id, skip, limit).await?;
+    let sessions = if may_see(gateway, context, user).await? {
+        gateway.list_sessions(user, skip, limit).await?
+    } else {
+        Vec::new()
+    };
     let body: Vec<Value> = sessions.iter().map(|session| describe(session)).collect();
     Ok(respond::json(StatusCode::OK, &body.into()))
 }
@@ -40,10 +45,14 @@ pub(super) async fn list(gateway: &Gateway, context: &Context<'_>) -> Result<Ans
 pub(super) async fn end_all(
     gateway: &Gateway,
     context: &Context<'_>,
-    user_id: &str,
+    user: &str,
 ) -> Result<Answer, Error> {
     no_parameters(context)?;
-    let count = gateway.end_sessions_of(user_id).await?;
+    let count = if may_see(gateway, context, Some(user)).await? {
+        gateway.end_sessions_of(user).await?
+    } else {
+        0
+    };
     Ok(respond::json(StatusCode::OK, &json!({ "count": count })))
 }
 
@@ -51,7 +60,7 @@ pub(super) async fn end_all(
 pub(super) async fn end_one(
     gateway: &Gateway,
     context: &Context<'_>,
-    user_id: &str,
+    user: &str,
     id: &str,
 ) -> Result<Answer, Error> {
     no_parameters(context)?;
@@ -60,8 +69,34 @@ pub(super) async fn end_one(
         .and_then(|bytes| <[u8; 16]>::try_from(bytes).ok())
         .map(SessionId::from_bytes)
         .ok_or(Error::SessionNotFound)?;
-    gateway.end_session_of(user_id, id).await?;
+    if !may_see(gateway, context, Some(user)).await? {
+        return Err(Error::SessionNotFound);
+    }
+    gateway.end_session_of(user, id).await?;
     Ok(respond::empty(StatusCode::NO_CONTENT))
+}
+
+/// Whoever is hidden by the ACL has no sessions here. What it asks of a person only Auth0 knows, of one
+/// person at a time.
+async fn may_see(
+    gateway: &Gateway,
+    context: &Context<'_>,
+    user: Option<&str>,
+) -> Result<bool, Error> {
+    let acl = acl(context)?;
+    if acl == Selection::Everybody {
+        return Ok(true);
+    }
+    let user = user.ok_or_else(|| {
+        Error::BadRequest(
+            "acl_rows cannot narrow a list of all: name one user with userId".to_owned(),
+        )
+    })?;
+    match gateway.user(&user_id(user)?, &acl, context.deadline).await {
+        Ok(_) => Ok(true),
+        Err(Error::UserNotFound) => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 fn describe(session: &Session) -> Value {

@@ -224,7 +224,7 @@ pub(super) fn no_parameters(context: &Context<'_>) -> Result<(), Error> {
     context.query()?.only(&[])
 }
 
-fn user_id(text: &str) -> Result<UserId, Error> {
+pub(super) fn user_id(text: &str) -> Result<UserId, Error> {
     UserId::parse(text).map_err(|error| Error::BadRequest(format!("the user id {error}")))
 }
 

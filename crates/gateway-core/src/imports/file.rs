@@ -23,6 +23,8 @@ pub(super) trait Rows {
 
 /// The names beside `users` in a JSON body, with their values.
 pub(super) type Fields = Vec<(String, Value)>;
+/// What a file has to be.
+const SHAPE: &str = "the body must be a JSON array of users, or an object with one under users";
 /// Longest of these values, in bytes of JSON.
 const LONGEST_FIELD: usize = 4096;
 
@@ -57,6 +59,7 @@ pub(super) fn read(
         longest,
         count: 0,
         disk: None,
+        said: None,
     };
     let mut deserializer = serde_json::Deserializer::from_reader(Meter(reader));
     let result = deserializer
@@ -68,20 +71,17 @@ pub(super) fn read(
             "users must hold at least one user".to_owned(),
         )),
         (None, Ok(Some(fields))) => Ok((sink.count, fields)),
-        (None, Ok(None)) => Err(FileFault::Bad(
-            "the body must be a JSON array of users, or an object with one under users".to_owned(),
-        )),
+        (None, Ok(None)) => Err(FileFault::Bad(SHAPE.to_owned())),
         (None, Err(error)) if error.is_io() => Err(FileFault::Disk(error.into())),
-        (None, Err(error)) => Err(FileFault::Bad(if error.is_data() {
-            // Our own sentences; serde adds where.
-            error.to_string()
-        } else {
-            format!(
-                "the users are no JSON array: line {}, column {}",
-                error.line(),
-                error.column()
-            )
-        })),
+        // Of serde's own sentences some repeat what was sent, however long and secret.
+        (None, Err(error)) => Err(FileFault::Bad(sink.said.take().unwrap_or_else(|| {
+            let (line, column) = (error.line(), error.column());
+            if error.is_data() {
+                format!("{SHAPE}: line {line}, column {column}")
+            } else {
+                format!("the users are no JSON array: line {line}, column {column}")
+            }
+        }))),
     }
 }
 
@@ -99,9 +99,17 @@ struct Sink<'a> {
     longest: usize,
     count: u64,
     disk: Option<io::Error>,
+    /// Why the file cannot be imported, in our own words.
+    said: Option<String>,
 }
 
 impl Sink<'_> {
+    /// Ends the reading with a sentence for the caller.
+    fn refuse<E: serde::de::Error>(&mut self, why: String) -> E {
+        self.said = Some(why);
+        E::custom("refused")
+    }
+
     fn row(&mut self, json: &str) -> io::Result<()> {
         self.count += 1;
         let number = self.count;
@@ -120,11 +128,12 @@ impl Sink<'_> {
             Ok(Err(key)) => {
                 let key: String = key.chars().filter(|c| !c.is_control()).take(64).collect();
                 let fault = RowFault::new("NOT_PASSED", &key, "the key is given twice");
-                return self.rows.bad(number, &Value::Null, &[fault]);
+                return self.rows.bad(number, &owner(json), &[fault]);
             }
-            Err(_) => {
-                let fault = RowFault::new("INVALID_TYPE", "", "the row is nested too deeply");
-                return self.rows.bad(number, &Value::Null, &[fault]);
+            Err(error) => {
+                // A number out of range, half a surrogate pair, too many levels: serde names it.
+                let fault = RowFault::new("INVALID_TYPE", "", format!("cannot be read: {error}"));
+                return self.rows.bad(number, &owner(json), &[fault]);
             }
         };
         let faults = schema::check(&value);
@@ -160,7 +169,7 @@ impl<'de> Visitor<'de> for Top<'_, '_> {
     type Value = Option<Fields>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON array of users, or an object with one under users")
+        f.write_str(SHAPE)
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Self::Value, A::Error> {
@@ -172,10 +181,10 @@ impl<'de> Visitor<'de> for Top<'_, '_> {
         let (mut fields, mut found) = (Fields::new(), false);
         while let Some(name) = map.next_key::<String>()? {
             if (name == "users" && found) || fields.iter().any(|(before, _)| *before == name) {
-                return Err(A::Error::custom(format_args!(
-                    "{} is given twice: send it once",
-                    crate::query::printable(&name)
-                )));
+                let name = crate::query::printable(&name);
+                return Err(self
+                    .0
+                    .refuse(format!("{name} is given twice: send it once")));
             }
             if name == "users" {
                 found = true;
@@ -185,10 +194,15 @@ impl<'de> Visitor<'de> for Top<'_, '_> {
                 let value = map.next_value::<Box<RawValue>>()?;
                 if value.get().len() > LONGEST_FIELD {
                     let name = crate::query::printable(&name);
-                    return Err(A::Error::custom(format_args!("{name} is too long")));
+                    return Err(self.0.refuse(format!("{name} is too long")));
                 }
-                let value = serde_json::from_str(value.get()).map_err(A::Error::custom)?;
-                fields.push((name, value));
+                match serde_json::from_str(value.get()) {
+                    Ok(value) => fields.push((name, value)),
+                    Err(error) => {
+                        let name = crate::query::printable(&name);
+                        return Err(self.0.refuse(format!("{name} cannot be read: {error}")));
+                    }
+                }
             } else {
                 map.next_value::<IgnoredAny>()?;
             }
@@ -211,7 +225,7 @@ impl<'de> Visitor<'de> for Users<'_, '_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON array under users")
+        f.write_str(SHAPE)
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<(), A::Error> {
@@ -309,6 +323,8 @@ mod tests {
             b"{}",
             b"[]",
             b"7",
+            b"\"[{\\\"password_hash\\\":\\\"canary\\\"}]\"",
+            b"{\"users\":\"canary\"}",
             b"{\"users\":{}}",
             b"{\"users\":[],\"users\":[]}",
             b"{\"a\":1,\"a\":2}",

@@ -137,7 +137,7 @@ impl UserQuery {
         };
         SearchQuery::new(&query)
             .map(|q| Some(Some(q)))
-            .map_err(|error| QueryError::new("q", format!("cannot be sent: {error}")))
+            .map_err(|error| QueryError::new("the query", format!("cannot be sent: {error}")))
     }
 
     /// The tree behind [`Self::q`].

@@ -1,8 +1,8 @@
 //! Dates as people write them: a year, a month, a day, a second, an instant. Each is a span of time.
 
 use time::format_description::well_known::Rfc3339;
-use time::macros::format_description;
-use time::{Date, Duration, Month, OffsetDateTime, PrimitiveDateTime, UtcOffset};
+use time::macros::{format_description, time};
+use time::{Date, Month, OffsetDateTime, PrimitiveDateTime, UtcOffset};
 
 /// A span: its first and its last millisecond, as Auth0 spells them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,44 +13,38 @@ pub(super) struct Span {
 
 /// Reads `2018`, `2018-01`, `2018-01-15`, or an instant of RFC 3339. `None` when it is none of them.
 pub(super) fn parse(text: &str) -> Option<Span> {
-    let (start, end) = match text.len() {
+    let (first, last) = match text.len() {
         4 => {
             let year = text
                 .bytes()
                 .all(|b| b.is_ascii_digit())
                 .then(|| text.parse().ok())??;
-            (day(year, 1, 1)?, day(year + 1, 1, 1)?)
+            (day(year, 1, 1)?, end(day(year, 12, 31)?))
         }
         7 => {
             let (year, month) = numbers(text)?;
-            let next = if month == 12 {
-                day(year + 1, 1, 1)?
-            } else {
-                day(year, month + 1, 1)?
-            };
-            (day(year, month, 1)?, next)
+            let first = day(year, month, 1)?;
+            (first, end(day(year, month, first.month().length(year))?))
         }
         10 => {
             let (year, month) = numbers(text.get(..7)?)?;
             let rest = text.get(7..)?.strip_prefix('-')?;
             let start = day(year, month, digits(rest)?)?;
-            (start, start + Duration::DAY)
+            (start, end(start))
         }
         _ => {
             let instant = OffsetDateTime::parse(text, &Rfc3339).ok()?;
-            let whole = !text.contains('.');
-            let length = if whole {
-                Duration::SECOND
-            } else {
-                Duration::MILLISECOND
-            };
             let instant = instant.checked_to_offset(UtcOffset::UTC)?;
-            (instant, instant.checked_add(length)?)
+            if text.contains('.') {
+                (instant, instant)
+            } else {
+                (instant, instant.replace_millisecond(999).ok()?)
+            }
         }
     };
     Some(Span {
-        first: instant(start)?,
-        last: instant(end.checked_sub(Duration::MILLISECOND)?)?,
+        first: instant(first)?,
+        last: instant(last)?,
     })
 }
 
@@ -66,6 +60,11 @@ fn instant(at: OffsetDateTime) -> Option<String> {
 fn day(year: i32, month: u8, day: u8) -> Option<OffsetDateTime> {
     let date = Date::from_calendar_date(year, Month::try_from(month).ok()?, day).ok()?;
     Some(PrimitiveDateTime::new(date, time::Time::MIDNIGHT).assume_utc())
+}
+
+/// The last millisecond of a day.
+fn end(day: OffsetDateTime) -> OffsetDateTime {
+    day.replace_time(time!(23:59:59.999))
 }
 
 fn numbers(text: &str) -> Option<(i32, u8)> {
@@ -107,6 +106,26 @@ mod tests {
                 "2018-01-15T23:59:59.999Z",
             ),
             (
+                "9999",
+                "9999-01-01T00:00:00.000Z",
+                "9999-12-31T23:59:59.999Z",
+            ),
+            (
+                "9999-12",
+                "9999-12-01T00:00:00.000Z",
+                "9999-12-31T23:59:59.999Z",
+            ),
+            (
+                "9999-12-31",
+                "9999-12-31T00:00:00.000Z",
+                "9999-12-31T23:59:59.999Z",
+            ),
+            (
+                "9999-12-31T23:59:59Z",
+                "9999-12-31T23:59:59.000Z",
+                "9999-12-31T23:59:59.999Z",
+            ),
+            (
                 "2018-01-15T10:00:00Z",
                 "2018-01-15T10:00:00.000Z",
                 "2018-01-15T10:00:00.999Z",
@@ -143,8 +162,9 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn never_panics(text: String) {
+        fn never_panics(text: String, date in "[0-9]{4}(-[01][0-9](-[0-3][0-9](T[0-2][0-9]:[0-5][0-9]:[0-6][0-9](\\.[0-9]{1,9})?(Z|[+-][0-2][0-9]:[0-5][0-9]))?)?)?") {
             let _ = parse(&text);
+            let _ = parse(&date);
         }
     }
 }

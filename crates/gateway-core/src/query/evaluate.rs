@@ -5,57 +5,105 @@
 use auth0_api::search::{Bound, Field, FieldKind, Limit, Pattern, Piece, Query};
 use serde_json::{Number, Value};
 
-/// Does a user match?
+/// Does a user match, for certain? Where Auth0's own answer is not documented (a number compared with
+/// text, say), neither a condition nor its opposite holds.
 #[must_use]
 pub fn matches(query: &Query, user: &Value) -> bool {
+    judge(query, user) == Some(true)
+}
+
+/// Kleene's logic: `None` is "it cannot be told".
+fn judge(query: &Query, user: &Value) -> Option<bool> {
     match query {
         Query::Bool(field, wanted) => any(field, user, |value| {
-            text_of(value).as_deref() == Some(if *wanted { "true" } else { "false" })
+            Some(text_of(value).as_deref() == Some(if *wanted { "true" } else { "false" }))
         }),
         Query::Number(field, wanted) => any(field, user, |value| match value {
-            Value::Number(number) => same(number, wanted),
-            value => text_of(value).as_deref() == Some(&wanted.to_string()),
+            Value::Number(number) => Some(same(number, wanted)),
+            value => spelled(value, &wanted.to_string()),
         }),
         Query::Phrase(field, wanted) => any(field, user, |value| {
-            text_of(value).is_some_and(|text| fold(field, &text) == fold(field, wanted))
+            spelled(value, wanted).map(|equal| {
+                equal
+                    || text_of(value).is_some_and(|text| fold(field, &text) == fold(field, wanted))
+            })
         }),
         Query::Wildcard(field, pattern) => any(field, user, |value| {
-            value
-                .as_str()
-                .is_some_and(|text| fits(&fold(field, text), field, pattern))
+            Some(
+                value
+                    .as_str()
+                    .is_some_and(|text| fits(&fold(field, text), field, pattern)),
+            )
         }),
         Query::Range(field, from, to) => any(field, user, |value| {
-            above(field, value, from) && below(field, value, to)
+            all([above(field, value, from), below(field, value, to)].into_iter())
         }),
-        Query::Exists(field) => any(field, user, |_| true),
-        Query::And(operands) => operands.as_slice().iter().all(|query| matches(query, user)),
-        Query::Or(operands) => operands.as_slice().iter().any(|query| matches(query, user)),
-        Query::Not(inner) => !matches(inner, user),
-        Query::Group(inner) => matches(inner, user),
+        Query::Exists(field) => any(field, user, |_| Some(true)),
+        Query::And(operands) => all(operands.as_slice().iter().map(|query| judge(query, user))),
+        Query::Or(operands) => one(operands.as_slice().iter().map(|query| judge(query, user))),
+        Query::Not(inner) => judge(inner, user).map(|holds| !holds),
+        Query::Group(inner) => judge(inner, user),
     }
 }
 
+/// Does one of them hold?
+fn one(verdicts: impl Iterator<Item = Option<bool>>) -> Option<bool> {
+    let mut told = Some(false);
+    for verdict in verdicts {
+        match verdict {
+            Some(true) => return Some(true),
+            Some(false) => {}
+            None => told = None,
+        }
+    }
+    told
+}
+
+/// Do all of them hold?
+fn all(verdicts: impl Iterator<Item = Option<bool>>) -> Option<bool> {
+    let opposites = verdicts.map(|verdict| verdict.map(|holds| !holds));
+    one(opposites).map(|holds| !holds)
+}
+
+/// What comes of a test of one value.
+type Test<'a> = dyn Fn(&Value) -> Option<bool> + 'a;
+
 /// Does one of the field's values pass a test? Lists are transparent; null and what is empty is not there.
-fn any(field: &Field, user: &Value, test: impl Fn(&Value) -> bool) -> bool {
+fn any(field: &Field, user: &Value, test: impl Fn(&Value) -> Option<bool>) -> Option<bool> {
     let path: Vec<&str> = field.name().split('.').collect();
     walk(user, &path, &test)
 }
 
-fn walk(value: &Value, path: &[&str], test: &dyn Fn(&Value) -> bool) -> bool {
+fn walk(value: &Value, path: &[&str], test: &Test<'_>) -> Option<bool> {
     match (value, path) {
-        (Value::Null, _) => false,
-        (Value::Array(items), _) => items.iter().any(|item| walk(item, path, test)),
-        (Value::Object(map), [first, rest @ ..]) => {
-            map.get(*first).is_some_and(|value| walk(value, rest, test))
-        }
+        (Value::Null, _) => Some(false),
+        (Value::Array(items), _) => one(items.iter().map(|item| walk(item, path, test))),
+        (Value::Object(map), [first, rest @ ..]) => map
+            .get(*first)
+            .map_or(Some(false), |value| walk(value, rest, test)),
+        // Only that there is something in it can be asked.
         (Value::Object(map), []) => {
-            // Only that there is something in it can be asked.
-            map.values()
-                .any(|value| walk(value, &[], &|_| test(&Value::Object(map.clone()))))
+            one(map.values().map(|inner| walk(inner, &[], &|_| test(value))))
         }
         (value, []) => test(value),
-        _ => false,
+        _ => Some(false),
     }
+}
+
+/// Is a value this text? A number written in another way may be the same to Auth0, or not.
+fn spelled(value: &Value, wanted: &str) -> Option<bool> {
+    let text = text_of(value);
+    if text.as_deref() == Some(wanted) {
+        return Some(true);
+    }
+    let number = |text: &str| text.parse::<f64>().ok();
+    let alike = match (value, &text) {
+        (Value::Number(_) | Value::String(_), Some(text)) => {
+            number(text).is_some_and(|one| number(wanted) == Some(one))
+        }
+        _ => false,
+    };
+    if alike { None } else { Some(false) }
 }
 
 fn text_of(value: &Value) -> Option<String> {
@@ -105,30 +153,23 @@ fn fits(text: &str, field: &Field, pattern: &Pattern) -> bool {
     true
 }
 
-fn above(field: &Field, value: &Value, bound: &Bound) -> bool {
+fn above(field: &Field, value: &Value, bound: &Bound) -> Option<bool> {
     match bound {
-        Bound::Open => true,
-        Bound::Inclusive(limit) => {
-            order(field, value, limit).is_some_and(std::cmp::Ordering::is_ge)
-        }
-        Bound::Exclusive(limit) => {
-            order(field, value, limit).is_some_and(std::cmp::Ordering::is_gt)
-        }
+        Bound::Open => Some(true),
+        Bound::Inclusive(limit) => order(field, value, limit).map(std::cmp::Ordering::is_ge),
+        Bound::Exclusive(limit) => order(field, value, limit).map(std::cmp::Ordering::is_gt),
     }
 }
 
-fn below(field: &Field, value: &Value, bound: &Bound) -> bool {
+fn below(field: &Field, value: &Value, bound: &Bound) -> Option<bool> {
     match bound {
-        Bound::Open => true,
-        Bound::Inclusive(limit) => {
-            order(field, value, limit).is_some_and(std::cmp::Ordering::is_le)
-        }
-        Bound::Exclusive(limit) => {
-            order(field, value, limit).is_some_and(std::cmp::Ordering::is_lt)
-        }
+        Bound::Open => Some(true),
+        Bound::Inclusive(limit) => order(field, value, limit).map(std::cmp::Ordering::is_le),
+        Bound::Exclusive(limit) => order(field, value, limit).map(std::cmp::Ordering::is_lt),
     }
 }
 
+/// `None` for two of different types.
 fn order(field: &Field, value: &Value, limit: &Limit) -> Option<std::cmp::Ordering> {
     match (value, limit) {
         (Value::Number(number), Limit::Number(limit)) => {

@@ -88,14 +88,8 @@ impl Filter {
 
 fn tree(parameter: &str, json: &str) -> Result<Tree, QueryError> {
     serde_json::from_str(json).map_err(|error| {
-        QueryError::new(
-            parameter,
-            format!(
-                "is not JSON: look at line {}, column {}",
-                error.line(),
-                error.column()
-            ),
-        )
+        // What serde says of text alone repeats none of it.
+        QueryError::new(parameter, format!("is not JSON that can be read: {error}"))
     })
 }
 
@@ -209,17 +203,29 @@ impl Reader<'_> {
         let Tree::Object(mut entries) = value else {
             return Err(self.fault("needs an object for $elemMatch"));
         };
+        let with_options = entries.iter().any(|(key, _)| key == "$regex");
+        let options = entries
+            .iter()
+            .position(|(key, _)| with_options && key == "$options")
+            .map(|at| entries.remove(at));
         let (Some((key, value)), true) = (entries.pop(), entries.is_empty()) else {
             return Err(self.fault(
                 "has an $elemMatch without exactly one condition: Auth0 cannot tell which values stand in one element",
             ));
         };
         let (name, tests) = if key.starts_with('$') {
-            (name.to_owned(), vec![(key, value)])
+            (
+                name.to_owned(),
+                [(key, value)].into_iter().chain(options).collect(),
+            )
         } else {
             let path = format!("{name}.{key}");
             match value {
-                Tree::Object(entries) if entries.len() == 1 => (path, entries),
+                Tree::Object(entries)
+                    if entries.iter().filter(|(key, _)| key != "$options").count() == 1 =>
+                {
+                    (path, entries)
+                }
                 Tree::Object(_) => {
                     return Err(self.fault(
                         "has an $elemMatch with more than one operator: Auth0 cannot tell which values stand in one element",
@@ -230,15 +236,24 @@ impl Reader<'_> {
         };
         // "An element that is not x" is not "no element is x", which is all that Auth0 can say.
         let allowed = ["$eq", "$in", "$gt", "$gte", "$lt", "$lte", "$regex"];
-        match tests.first() {
-            Some((operator, _)) if !allowed.contains(&operator.as_str()) => {
-                Err(self.fault(format!(
+        for (operator, value) in &tests {
+            if !allowed.contains(&operator.as_str()) && operator != "$options" {
+                return Err(self.fault(format!(
                     "has {} inside $elemMatch, which Auth0 cannot express",
                     printable(operator)
-                )))
+                )));
             }
-            _ => self.operators(&name, tests),
+            let null = match value {
+                Tree::List(items) => items.contains(&Tree::Null),
+                value => *value == Tree::Null,
+            };
+            if null {
+                return Err(self.fault(
+                    "has null inside $elemMatch: Auth0 cannot tell an element without the key",
+                ));
+            }
         }
+        self.operators(&name, tests)
     }
 
     fn regex(&self, name: &str, value: Tree, options: Option<&Tree>) -> Result<Filter, QueryError> {
@@ -297,6 +312,12 @@ impl Reader<'_> {
     fn scalar(&self, operator: &str, value: Tree) -> Result<Scalar, QueryError> {
         match value {
             Tree::Text(text) => Ok(Scalar::Text(text)),
+            // Such a number has been rounded when it was read, or would be at Auth0.
+            Tree::Number(number) if number.is_f64() && number.as_f64().is_none_or(is_inexact) => {
+                Err(self.fault(format!(
+                    "has a number for {operator} that is too large to be exact: send it as a string"
+                )))
+            }
             Tree::Number(number) => Ok(Scalar::Number(number)),
             Tree::Bool(value) => Ok(Scalar::Bool(value)),
             other => Err(self.fault(format!(
@@ -322,6 +343,11 @@ impl Reader<'_> {
         }
         Ok(entries)
     }
+}
+
+/// Above this not every whole number is one of the type's own.
+fn is_inexact(number: f64) -> bool {
+    number.abs() >= 9_007_199_254_740_992.0
 }
 
 fn single(mut all: Vec<Filter>) -> Filter {

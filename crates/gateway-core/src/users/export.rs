@@ -39,6 +39,7 @@ impl Export {
     pub fn new(gateway: &Gateway, query: &UserQuery) -> Result<Self, Error> {
         gateway.management()?;
         let selection = query.selection(&gateway.scope())?;
+        measure(&selection)?;
         let mut fields = query.fields.clone();
         if !fields.is_empty() {
             // The walk needs them.
@@ -106,15 +107,7 @@ impl Export {
         at: String,
         from: Bound,
     ) -> Result<(Vec<User>, State), Error> {
-        let instant = || Bound::Inclusive(Limit::Text(at.clone()));
-        let condition = Query::all(
-            [
-                range(Field::created_at(), instant(), instant()),
-                range(Field::user_id(), from, Bound::Open),
-            ]
-            .into_iter()
-            .flatten(),
-        );
+        let condition = of_instant(Bound::Inclusive(Limit::Text(at.clone())), from);
         let page = self.page(gateway, condition, Field::user_id()).await?;
         let last = match page.last() {
             Some(user) if is_full(&page) => user.user_id().map_err(Error::BadGateway)?,
@@ -134,16 +127,7 @@ impl Export {
         condition: Option<Query>,
         sort: Field,
     ) -> Result<Vec<User>, Error> {
-        let selected = match &self.selection {
-            Selection::Users(query) => Some(query.clone()),
-            Selection::Everybody | Selection::Nobody => None,
-        };
-        // The condition of the walk first, so that the connections stay last.
-        let parts = condition.map(Query::grouped).into_iter().chain(selected);
-        let query = Query::all(parts)
-            .map(|query| SearchQuery::new(&query))
-            .transpose()
-            .map_err(|error| QueryError::new("q", format!("cannot be sent: {error}")))?;
+        let query = search(&self.selection, condition)?;
         let request = ListUsers {
             query,
             page: 0,
@@ -162,6 +146,44 @@ impl Export {
         let page = gateway.management()?.list_users(call, &request).await;
         Ok(page.map_err(Error::from_management)?.users)
     }
+}
+
+/// The selection with one condition more.
+fn search(
+    selection: &Selection,
+    condition: Option<Query>,
+) -> Result<Option<SearchQuery>, QueryError> {
+    let selected = match selection {
+        Selection::Users(query) => Some(query.clone()),
+        Selection::Everybody | Selection::Nobody => None,
+    };
+    // The condition of the walk first, so that the connections stay last.
+    let parts = condition.map(Query::grouped).into_iter().chain(selected);
+    Query::all(parts)
+        .map(|query| SearchQuery::new(&query))
+        .transpose()
+        .map_err(|error| QueryError::new("the query", format!("cannot be sent: {error}")))
+}
+
+/// Refuses what would become too long in the middle of the walk.
+fn measure(selection: &Selection) -> Result<(), QueryError> {
+    /// No id of Auth0's is longer.
+    const LONGEST_ID: usize = 255;
+    let at = || Bound::Inclusive(Limit::Text("9999-12-31T23:59:59.999Z".to_owned()));
+    let from = Bound::Exclusive(Limit::Text("x".repeat(LONGEST_ID)));
+    search(selection, of_instant(at(), from)).map(drop)
+}
+
+/// Those created at one instant, by id.
+fn of_instant(at: Bound, from: Bound) -> Option<Query> {
+    Query::all(
+        [
+            range(Field::created_at(), at.clone(), at),
+            range(Field::user_id(), from, Bound::Open),
+        ]
+        .into_iter()
+        .flatten(),
+    )
 }
 
 /// `None` when both ends are open.

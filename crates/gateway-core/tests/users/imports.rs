@@ -213,6 +213,23 @@ async fn an_import_does_not_get_round_the_acl() {
         ),
         ("/users/import", r#"{"app_metadata.t":"a"}"#, None),
         ("/users/import?upsert=true", "{}", None),
+        (
+            "/users/import?dryRun",
+            "{}",
+            Some("dryRun must be true or false"),
+        ),
+        (
+            "/users/import?upsert=",
+            "{}",
+            Some("upsert must be true or false"),
+        ),
+        ("/users/import?upsert=true&upsert=true", "{}", Some("twice")),
+        (
+            "/users/import?dryRun=true&dryRun=false",
+            "{}",
+            Some("twice"),
+        ),
+        ("/users/import?=1", "{}", Some("has no name")),
     ] {
         let headers = [("content-type", "application/json"), ("acl_rows", acl)];
         let (status, _, answer) = world.send("POST", path, &headers, users.as_bytes()).await;

@@ -162,6 +162,29 @@ async fn an_export_gives_everybody_once_however_many_share_an_instant() {
     assert_eq!(export(&world, "/users/export?email=nobody").await.len(), 0);
 }
 
+/// What would be too long only in the middle of the walk is refused before it begins.
+#[tokio::test]
+async fn an_export_that_could_not_go_on_does_not_begin() {
+    let world = world(Some(json!({})));
+    let mut refused = 0;
+    for count in 140..170 {
+        let many: Vec<String> = (0..count).map(|n| format!("u{n:05}@big.example")).collect();
+        let filter = json!({"email": {"$in": many}}).to_string();
+        let filter: String = form_urlencoded::byte_serialize(filter.as_bytes()).collect();
+        let list = format!("/users?_explain=true&_q={filter}");
+        let (listed, _) = world.get(&list).await;
+        let (status, body) = world.get(&format!("/users/export?_q={filter}")).await;
+        if status == 400 {
+            let message = body["message"].as_str().unwrap();
+            assert!(message.contains("the query cannot be sent"), "{body}");
+            refused += u32::from(listed == 200);
+        } else {
+            assert_eq!((listed.as_u16(), status.as_u16()), (200, 200), "{body}");
+        }
+    }
+    assert!((2..20).contains(&refused), "{refused}");
+}
+
 #[tokio::test]
 async fn an_export_misses_nobody_when_somebody_is_deleted_meanwhile() {
     let world = world(Some(json!({})));
