@@ -63,6 +63,13 @@ pub(crate) struct Arguments {
     failed: Option<PathBuf>,
 }
 
+impl Arguments {
+    fn failed(&self) -> PathBuf {
+        let beside = || self.file.with_extension("failed.json");
+        self.failed.clone().unwrap_or_else(beside)
+    }
+}
+
 fn http_url(text: &str) -> Result<Url, String> {
     Url::parse(text)
         .ok()
@@ -104,6 +111,18 @@ pub(crate) fn import(arguments: &Arguments) -> ExitCode {
 /// Gives the number of rows that failed.
 #[expect(clippy::print_stdout, reason = "a command speaks to a person")]
 async fn run(arguments: &Arguments) -> Result<usize, BoxError> {
+    let failed = arguments.failed();
+    // Said before anything is imported: which rows failed would be lost.
+    if failed
+        .parent()
+        .is_some_and(|folder| folder != Path::new("") && !folder.is_dir())
+    {
+        return Err(format!(
+            "{} cannot be written: there is no such folder",
+            failed.display()
+        )
+        .into());
+    }
     let gateway = Gateway::new(arguments)?;
     let answer = gateway.submit(arguments).await?;
     if arguments.dry_run {
@@ -268,10 +287,7 @@ fn report(arguments: &Arguments, failures: &[Failure]) -> Result<(), BoxError> {
     if failures.len() > SHOWN {
         println!("and {} more", failures.len() - SHOWN);
     }
-    let path = arguments
-        .failed
-        .clone()
-        .unwrap_or_else(|| arguments.file.with_extension("failed.json"));
+    let path = arguments.failed();
     let written = write_failed(&arguments.file, &path, failures)?;
     println!("the {written} failed rows are in {}", path.display());
     Ok(())

@@ -190,6 +190,10 @@ fn imports_reports_and_writes_the_failed_rows() {
         (&["nothing.json"][..], "cannot be read"),
         (&["."][..], "directory"),
         (&["mended.json"][..], "connection is required"),
+        (
+            &["mended.json", "--failed", "no/folder.json"][..],
+            "no such folder",
+        ),
         (&["mended.json", "--key", "wrong"][..], "--key"),
     ] {
         let output = world.import(arguments);
