@@ -61,6 +61,11 @@ impl LoginState {
         self.binding = Some(binding_hash(cookie));
     }
 
+    /// Must it be finished by the browser that began?
+    pub(crate) fn is_bound(&self) -> bool {
+        self.binding.is_some()
+    }
+
     /// Is this the browser that began? Always, when the state is not bound.
     pub(crate) fn is_bound_to(&self, cookie: Option<&str>) -> bool {
         use subtle::ConstantTimeEq;

@@ -60,13 +60,24 @@ impl Gateway {
         {
             return Err(Error::NoSession);
         }
+        let now = self.sessions.now();
+        let current = session.credential() == credential;
+        // Who comes between a refresh and the new credential gets what the refresh brought. A value that
+        // is the access token itself tells by that; random bits by the times.
+        let opaque = request.presented == Presented::Cookie
+            && client.session_cookie == SessionCookieValue::Opaque;
+        let is_newest = || {
+            let token = session.tokens().access_token;
+            !opaque && Credential::of(token.expose_secret().as_bytes()) == credential
+        };
+        let late = !current || (session.has_tokens_to_hand_over(now) && !is_newest());
         let wanted = match request.refresh_token {
+            // The latest refresh left it as it was: the credential tells who is late.
+            Some(token) if session.is_previous_refresh_token(token, now) && late => false,
             Some(token) if session.is_refresh_token(token) => true,
-            Some(token) if session.is_previous_refresh_token(token, self.sessions.now()) => false,
+            Some(token) if session.is_previous_refresh_token(token, now) => false,
             Some(_) => return Err(Error::ForeignRefreshToken),
-            None if request.presented == Presented::Cookie && session.has_refresh_token() => {
-                session.credential() == credential
-            }
+            None if request.presented == Presented::Cookie && session.has_refresh_token() => !late,
             None => return Err(Error::BadRequest("refresh_token is required".to_owned())),
         };
         let session = if wanted {

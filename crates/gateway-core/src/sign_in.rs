@@ -88,8 +88,9 @@ pub struct Callback<'a> {
     pub client: Option<&'a Client>,
     /// The binding cookie.
     pub binding: Option<&'a str>,
-    /// Set a cookie whatever the client's scopes say (the built-in login pages).
-    pub always_cookie: bool,
+    /// It came to the built-in login pages: they set a cookie whatever the client's scopes say, and finish
+    /// only what this browser began there.
+    pub web_login: bool,
 }
 
 impl Gateway {
@@ -173,6 +174,7 @@ impl Gateway {
             .client
             .is_some_and(|expected| expected.name != client.name)
             || !state.is_bound_to(callback.binding)
+            || (callback.web_login && !(client.web_login && state.is_bound()))
         {
             return Err(Error::UnknownState);
         }
@@ -192,7 +194,7 @@ impl Gateway {
             organization: state.organization.as_deref(),
             ..IdTokenExpectations::default()
         };
-        let cookie = client.website || callback.always_cookie;
+        let cookie = client.website || callback.web_login;
         let issued = self
             .establish(client, tokens, now, expected, cookie, caller)
             .await?;

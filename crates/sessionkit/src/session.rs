@@ -229,12 +229,11 @@ impl Session {
         let old_refresh_token = self.packed.token(Field::RefreshToken);
         let old_refresh_token = exposed(old_refresh_token.as_ref());
         let new_refresh_token = exposed(tokens.refresh_token.as_ref());
-        if !new_refresh_token.is_empty() && new_refresh_token != old_refresh_token {
-            next.history_mut().refresh_token = Some(PreviousRefreshToken {
-                hash: Credential::of(old_refresh_token),
-                valid_until: now.after(grace),
-            });
-        }
+        // Also where it stays the same: the time tells when the latest refresh was.
+        next.history_mut().refresh_token = Some(PreviousRefreshToken {
+            hash: Credential::of(old_refresh_token),
+            valid_until: now.after(grace),
+        });
         next.generation = self.generation.saturating_add(1);
         next.access_expires_at = tokens.access_expires_at;
         let mut changes = vec![(
@@ -403,6 +402,20 @@ impl Session {
             .is_some_and(|previous| {
                 previous.valid_until > now && previous.hash == Credential::of(value.as_bytes())
             })
+    }
+
+    /// Did the latest refresh come within the grace time, and has the credential not been replaced since?
+    /// Then its tokens are still to be handed to whoever asked for them.
+    #[must_use]
+    pub fn has_tokens_to_hand_over(&self, now: Timestamp) -> bool {
+        let latest = self
+            .history
+            .as_ref()
+            .and_then(|history| history.refresh_token);
+        latest.is_some_and(|latest| {
+            let replaced = |previous: &Previous| previous.valid_until >= latest.valid_until;
+            latest.valid_until > now && !self.previous().iter().any(replaced)
+        })
     }
 
     /// The identity provider's session.

@@ -1,13 +1,13 @@
 //! Three gateways on one Redis, and one session that all ask about.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use dev_tenant::{RefreshTokenSettings, TenantSettings};
 use reqwest::Client;
 use tokio::task::JoinSet;
 
-use crate::gateway::{self, Gateway, Held, Said, Setup, check, person, seed, sign_in};
+use crate::gateway::{self, Gateway, Held, Said, Setup, check, person, refresh, seed, sign_in};
 use crate::redis::Redis;
 use crate::relay::{Hold, Relay};
 
@@ -113,6 +113,31 @@ async fn a_thousand_requests_on_a_run_out_session_are_one_refresh() {
     assert_eq!(counts, BTreeMap::from([(GOOD, 1000)]));
     assert_eq!(world.relay.exchanges_of(&held.family).len(), 1);
     assert_eq!(world.relay.tenant.refresh_exchanges(), 1);
+}
+
+/// Tabs that refresh at the same moment, at whichever replica, are given one cookie: with two of them the
+/// browser would keep either, and one is no good for long.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn explicit_refreshes_at_once_are_one_refresh_and_one_new_value() {
+    let world = World::start(3, Duration::ZERO, &[]).await;
+    for number in 0..10 {
+        let held = world.sign_in(number).await;
+        let mut storm = JoinSet::new();
+        for at in 0..24 {
+            let url = world.gateways[at % 3].url.clone();
+            let (http, held) = (world.http.clone(), held.clone());
+            storm.spawn(async move { refresh(&http, &url, &held).await.unwrap().unwrap().value });
+        }
+        let values: BTreeSet<String> = storm.join_all().await.into_iter().collect();
+        assert_eq!(values.len(), 1, "storm {number}");
+        assert_eq!(
+            world.relay.exchanges_of(&held.family).len(),
+            1,
+            "storm {number}"
+        );
+        assert!(!values.contains(&held.value));
+    }
+    assert_eq!(world.relay.tenant.refresh_reuses(), 0);
 }
 
 /// One holder of the lease is killed in mid-call, once before its call has reached the tenant and once

@@ -21,9 +21,9 @@ pub(super) async fn authorize(gateway: &Gateway, context: &Context<'_>) -> Resul
         .select(context.head.client_type, context.head.secret)?;
     let params = context.query()?;
     let begin = begin(&params, binding_cookie(context.headers))?;
-    let begun = gateway
-        .begin(client, begin, client.bind_state_to_browser)
-        .await?;
+    // Where the built-in page takes the code, it wants to know the browser again.
+    let bound = client.bind_state_to_browser || client.web_login;
+    let begun = gateway.begin(client, begin, bound).await?;
     answer(client, &begun)
 }
 
@@ -78,7 +78,7 @@ async fn finish(gateway: &Arc<Gateway>, context: &Context<'_>) -> Result<Answer,
         state,
         client: None,
         binding: binding_cookie(context.headers),
-        always_cookie: true,
+        web_login: true,
     };
     let completed = gateway.complete(callback, &context.caller).await?;
     if let Some(old) = context.head.session_cookie() {

@@ -70,7 +70,7 @@ async fn authorization_code(
         state: params.require(&["state"])?,
         client: Some(client),
         binding: binding_cookie(context.headers),
-        always_cookie: false,
+        web_login: false,
     };
     let completed = gateway.complete(callback, &context.caller).await?;
     signed_in(

@@ -223,7 +223,7 @@ async fn threat_40_a_bound_state_needs_its_browser() {
 #[tokio::test]
 async fn web_login_sets_the_cookie_and_returns() {
     let world = world();
-    let (state, answer) = world.begin("/web-login?redirect=/orders", "website").await;
+    let (state, answer) = world.begin("/web-login?redirect=/orders", "pages").await;
     let binding = answer
         .header("set-cookie")
         .split(';')
@@ -250,10 +250,43 @@ async fn web_login_sets_the_cookie_and_returns() {
     );
 }
 
+/// Whoever has made somebody else open a link with their own code must not get them signed in as
+/// themselves.
+#[tokio::test]
+async fn the_login_pages_finish_only_what_this_browser_began_there() {
+    let world = world();
+    let own = format!("sid={}", world.sign_in("pages", "ada").await.sid());
+    for (path, client) in [
+        ("/web-login", "pages"),
+        ("/authorize?redirect=/x", "pages"),
+        ("/authorize", "website"),
+        ("/authorize", "bound"),
+        ("/authorize", "api"),
+    ] {
+        for right_browser in [false, true] {
+            let (state, answer) = world.begin(path, client).await;
+            let binding = answer.header("set-cookie").split(';').next().unwrap();
+            let cookie = if right_browser { binding } else { &own };
+            let callback = format!("/web-login/callback?code=mia&state={state}");
+            let answer = world.get(&callback, &[("cookie", cookie)]).await;
+            // The pages serve one client alone.
+            let good = right_browser && client == "pages";
+            assert_eq!(
+                answer.status,
+                if good { 302 } else { 401 },
+                "{path} {client}"
+            );
+            assert_eq!(answer.headers.contains_key("set-cookie"), good);
+        }
+    }
+    let still = world.get("/userinfo", &[("cookie", &own)]).await;
+    assert_eq!(still.json()["sub"], "ada");
+}
+
 #[tokio::test]
 async fn threat_15_the_callbacks_error_is_no_text_of_ours() {
     let world = world();
-    let (state, answer) = world.begin("/web-login", "website").await;
+    let (state, answer) = world.begin("/web-login", "pages").await;
     let binding = answer
         .header("set-cookie")
         .split(';')

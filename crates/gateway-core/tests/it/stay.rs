@@ -251,6 +251,49 @@ async fn an_explicit_refresh_by_cookie_gives_two_tabs_the_same_cookie() {
     }
 }
 
+/// Between a refresh and the new cookie there is a moment. Who comes in it gets what the refresh brought,
+/// and does not use the next token up for a cookie of its own.
+#[tokio::test]
+async fn who_comes_between_a_refresh_and_the_new_cookie_gets_what_it_brought() {
+    for client in ["website", "opaque"] {
+        let world = world();
+        let refreshes = || world.auth0.refreshes.load(Ordering::SeqCst);
+        let first = world.sign_in(client, "mia").await.sid();
+        world.clock.advance(Duration::from_secs(51));
+        // A refresh that leaves the cookie as it is.
+        assert_eq!(by_cookie(&world, &first).await.status, 200);
+        assert_eq!(refreshes(), 1);
+        let refresh = async |sid: &str| {
+            let cookie = format!("sid={sid}");
+            let answer = world
+                .form("/refreshtoken", &[("cookie", &cookie)], "")
+                .await;
+            assert_eq!(answer.status, 200, "{}", answer.body);
+            answer.sid()
+        };
+        let second = refresh(&first).await;
+        assert_eq!(
+            (refreshes(), refresh(&first).await),
+            (1, second.clone()),
+            "{client}"
+        );
+        assert_ne!(first, second);
+        // Who holds the newest asks for more, and so does who asks long after.
+        world.clock.advance(Duration::from_millis(1));
+        let third = refresh(&second).await;
+        assert_eq!(
+            (refreshes(), refresh(&second).await),
+            (2, third.clone()),
+            "{client}"
+        );
+        world.clock.advance(Duration::from_secs(51));
+        assert_eq!(by_cookie(&world, &third).await.status, 200);
+        world.clock.advance(Duration::from_secs(31));
+        assert_ne!(refresh(&third).await, third);
+        assert_eq!(refreshes(), 4, "{client}");
+    }
+}
+
 #[tokio::test]
 async fn active_users_come_once_in_order() {
     let world = world();

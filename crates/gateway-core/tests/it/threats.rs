@@ -134,7 +134,13 @@ async fn threat_22_no_token_is_ever_in_a_url() {
         "/logout?redirect=/x",
         "/logout",
     ] {
-        let answer = world.get(path, &[("cookie", &cookie)]).await;
+        let client = if path.starts_with("/web-login") {
+            "pages"
+        } else {
+            "website"
+        };
+        let headers = [("cookie", cookie.as_str()), ("client-type", client)];
+        let answer = world.get(path, &headers).await;
         locations.push(answer.header("location").to_owned());
     }
     let (state, _) = world.begin("/authorize?redirect=/x", "website").await;

@@ -228,7 +228,8 @@ pub fn world_with(variables: &[(&'static str, &'static str)]) -> World {
     let config = json!({
         "clients": {
             "api": client(json!({"scopes": ["offline_access"]})),
-            "website": client(json!({"webLogin": true, "sameSite": "Lax"})),
+            "website": client(json!({"sameSite": "Lax"})),
+            "pages": client(json!({"webLogin": true, "sameSite": "Lax"})),
             "opaque": client(json!({"sessionCookie": "opaque"})),
             "strict": client(json!({"authorizeStateRequired": true})),
             "bound": client(json!({"bindStateToBrowser": true, "logoutMethod": "post"})),
