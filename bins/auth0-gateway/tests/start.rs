@@ -126,3 +126,11 @@ fn a_faulty_encryption_key_is_a_fault_of_the_configuration() {
     let words = ["SESSION_ENCRYPTION_KEYS", "key 3 is given twice"];
     refuses(folder, &[("SESSION_ENCRYPTION_KEYS", &twice)], 2, &words);
 }
+
+#[test]
+fn management_keys_that_are_none_are_a_fault_of_the_configuration() {
+    let folder = tempfile::tempdir().unwrap();
+    let words = ["MANAGEMENT_API_KEYS", "no entry", "or remove it"];
+    let none = [("MANAGEMENT_API_KEYS", ",")];
+    refuses(folder.path(), &none, 2, &words);
+}

@@ -66,7 +66,7 @@ pub(super) fn read(environment: &dyn Environment, report: &mut Report) -> Settin
         PathBuf::from,
     );
     let keys = management_api_keys(r);
-    let management_access = management_access(r, http_host, !keys.is_empty());
+    let management_access = management_access(r, http_host);
     for name in MIRROR {
         if r.text(name).is_some() {
             r.report.warn(
@@ -154,13 +154,24 @@ impl Reader<'_> {
         Duration::from_secs(self.number(name, default, least, most))
     }
 
+    /// A comma list. One of commas alone was meant to say something, and would count as not given.
     fn list(&mut self, name: &str) -> Vec<String> {
-        let text = self.text(name).unwrap_or_default();
-        text.split(',')
-            .map(str::trim)
+        let Some(text) = self.text(name) else {
+            return Vec::new();
+        };
+        let items = text.split(',').map(str::trim);
+        let items: Vec<String> = items
             .filter(|item| !item.is_empty())
             .map(str::to_owned)
-            .collect()
+            .collect();
+        if items.is_empty() {
+            self.report.fault(
+                name,
+                "is set, and has no entry",
+                "list one or more, separated by commas, or remove it",
+            );
+        }
+        items
     }
 }
 
@@ -427,7 +438,7 @@ fn management_api_keys(r: &mut Reader<'_>) -> Vec<SecretString> {
     keys.into_iter().map(SecretString::from).collect()
 }
 
-fn management_access(r: &mut Reader<'_>, host: IpAddr, has_keys: bool) -> ManagementAccess {
+fn management_access(r: &mut Reader<'_>, host: IpAddr) -> ManagementAccess {
     let open = match r.text("MANAGEMENT_ACCESS").as_deref() {
         None => false,
         Some("open") => true,
@@ -447,7 +458,8 @@ fn management_access(r: &mut Reader<'_>, host: IpAddr, has_keys: bool) -> Manage
     if open {
         return ManagementAccess::Open;
     }
-    if !has_keys && !host.is_loopback() {
+    // Keys that are no good have been reported, and were a choice.
+    if r.text("MANAGEMENT_API_KEYS").is_none() && !host.is_loopback() {
         r.report.fault(
             "MANAGEMENT_ACCESS",
             "is not chosen, and the routes that show and change the tenant's users would be open to everybody",

@@ -180,6 +180,34 @@ fn a_non_loopback_address_needs_a_choice() {
     }
 }
 
+/// Threat 25: keys that are none would leave the routes open.
+#[test]
+fn threat_25_a_list_that_is_set_has_an_entry() {
+    let loaded = |variables: &[(&'static str, &'static str)]| {
+        let variables = [&[("SECRET", "s"), ("HTTP_HOST", "127.0.0.1")], variables].concat();
+        load(&environment(&variables, &good()))
+    };
+    for name in ["MANAGEMENT_API_KEYS", "REDIS_HOSTS", "TRUSTED_PROXIES"] {
+        for value in [",", " ", " , ,"] {
+            for host in ["127.0.0.1", "0.0.0.0"] {
+                let mut more = vec![("HTTP_HOST", host), (name, value)];
+                if name != "MANAGEMENT_API_KEYS" {
+                    more.push(("MANAGEMENT_ACCESS", "open"));
+                }
+                let faults = loaded(&more).unwrap_err();
+                let places: Vec<_> = faults.0.iter().map(|fault| &fault.location).collect();
+                assert_eq!(places, [name], "{value:?}: {faults}");
+                assert!(faults.0[0].mend.contains("remove it"), "{faults}");
+            }
+        }
+        // As any variable.
+        assert!(loaded(&[(name, "")]).is_ok());
+    }
+    let keys = "0123456789abcdef,, fedcba9876543210 ,";
+    let settings = loaded(&[("MANAGEMENT_API_KEYS", keys)]).unwrap().settings;
+    assert_eq!(settings.management_api_keys.len(), 2);
+}
+
 #[test]
 fn no_secret_is_shown() {
     let variables = [
