@@ -1,5 +1,6 @@
 //! The `serve` and `check-config` commands.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -128,9 +129,10 @@ async fn run(loaded: Loaded) -> Result<(), BoxError> {
         management_address,
         ..
     } = assembled;
-    let mut listeners = vec![(bind(address).await?, service.clone())];
+    let mut listeners = vec![(bind(address, "HTTP_PORT").await?, service.clone())];
     if let Some(address) = management_address {
-        listeners.push((bind(address).await?, service.on(Listener::Management)));
+        let listener = bind(address, "MANAGEMENT_HTTP_PORT").await?;
+        listeners.push((listener, service.on(Listener::Management)));
     }
     server::run(listeners, limits, shutdown_signal(), move || {
         service.drain()
@@ -234,10 +236,19 @@ fn tenants(clients: &Clients, api: &Auth0Client) -> Vec<(String, Governor)> {
     tenants.into_iter().map(watched).collect()
 }
 
-pub(crate) async fn bind(address: SocketAddr) -> Result<TcpListener, BoxError> {
-    let listener = TcpListener::bind(address)
-        .await
-        .map_err(|error| format!("cannot listen on {address}: {error}"))?;
+/// Listens on an address whose port is this setting's.
+async fn bind(address: SocketAddr, port: &str) -> Result<TcpListener, BoxError> {
+    let listener = TcpListener::bind(address).await.map_err(|error| {
+        let (setting, mend) = match error.kind() {
+            ErrorKind::AddrInUse => (port, ": choose another port, or stop what listens there"),
+            ErrorKind::AddrNotAvailable => {
+                ("HTTP_HOST", ": give one of this machine's own addresses")
+            }
+            ErrorKind::PermissionDenied => (port, ": ports below 1024 need a privilege"),
+            _ => (port, ""),
+        };
+        format!("{setting}: cannot listen on {address}: {error}{mend}")
+    })?;
     tracing::info!(address = %listener.local_addr()?, "listening");
     Ok(listener)
 }

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -133,4 +134,37 @@ fn management_keys_that_are_none_are_a_fault_of_the_configuration() {
     let words = ["MANAGEMENT_API_KEYS", "no entry", "or remove it"];
     let none = [("MANAGEMENT_API_KEYS", ",")];
     refuses(folder.path(), &none, 2, &words);
+}
+
+#[test]
+fn a_port_that_is_taken_is_named_with_its_setting() {
+    let folder = tempfile::tempdir().unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    for (setting, other) in [
+        ("HTTP_PORT", "MANAGEMENT_HTTP_PORT"),
+        ("MANAGEMENT_HTTP_PORT", "HTTP_PORT"),
+    ] {
+        let variables = [(setting, port.as_str()), (other, "0")];
+        let said = format!("\"{setting}: cannot listen on 127.0.0.1:{port}");
+        let words = [&said, "Address already in use", "another port"];
+        refuses(folder.path(), &variables, 1, &words);
+    }
+    // Of an address that is not this machine's (RFC 5737).
+    let elsewhere = [("HTTP_HOST", "192.0.2.1"), ("MANAGEMENT_ACCESS", "open")];
+    let words = ["HTTP_HOST: cannot listen on 192.0.2.1", "own addresses"];
+    refuses(folder.path(), &elsewhere, 1, &words);
+}
+
+#[test]
+fn one_port_for_two_listeners_is_a_fault_of_the_configuration() {
+    let folder = tempfile::tempdir().unwrap();
+    let words = [
+        "MANAGEMENT_HTTP_PORT",
+        "8080",
+        "is HTTP_PORT too",
+        "port of its own",
+    ];
+    let variables = [("HTTP_PORT", ""), ("MANAGEMENT_HTTP_PORT", "8080")];
+    refuses(folder.path(), &variables, 2, &words);
 }

@@ -66,7 +66,7 @@ pub(super) fn read(environment: &dyn Environment, report: &mut Report) -> Settin
         PathBuf::from,
     );
     let keys = management_api_keys(r);
-    let management_access = management_access(r, http_host);
+    let management_access = management_access(r, http_host, http_port);
     for name in MIRROR {
         if r.text(name).is_some() {
             r.report.warn(
@@ -438,7 +438,7 @@ fn management_api_keys(r: &mut Reader<'_>) -> Vec<SecretString> {
     keys.into_iter().map(SecretString::from).collect()
 }
 
-fn management_access(r: &mut Reader<'_>, host: IpAddr) -> ManagementAccess {
+fn management_access(r: &mut Reader<'_>, host: IpAddr, main_port: u64) -> ManagementAccess {
     let open = match r.text("MANAGEMENT_ACCESS").as_deref() {
         None => false,
         Some("open") => true,
@@ -453,6 +453,14 @@ fn management_access(r: &mut Reader<'_>, host: IpAddr) -> ManagementAccess {
     };
     if r.text("MANAGEMENT_HTTP_PORT").is_some() {
         let port = r.number("MANAGEMENT_HTTP_PORT", 0, 0, 65_535);
+        // 0 is another one each time.
+        if port != 0 && port == main_port {
+            r.report.fault(
+                "MANAGEMENT_HTTP_PORT",
+                format!("{port} is HTTP_PORT too"),
+                "give each listener a port of its own",
+            );
+        }
         return ManagementAccess::OwnListener(u16::try_from(port).unwrap_or(0));
     }
     if open {

@@ -209,6 +209,25 @@ fn threat_25_a_list_that_is_set_has_an_entry() {
 }
 
 #[test]
+fn two_listeners_have_two_ports() {
+    let loaded = |variables: &[(&'static str, &'static str)]| {
+        let variables = [&[("SECRET", "s")], variables].concat();
+        load(&environment(&variables, &good()))
+    };
+    for variables in [
+        &[("MANAGEMENT_HTTP_PORT", "8080")][..],
+        &[("HTTP_PORT", "9000"), ("MANAGEMENT_HTTP_PORT", "9000")],
+    ] {
+        let faults = loaded(variables).unwrap_err();
+        assert_eq!(faults.0.len(), 1, "{faults}");
+        assert_eq!(faults.0[0].location, "MANAGEMENT_HTTP_PORT");
+        assert!(faults.0[0].problem.contains("HTTP_PORT"), "{faults}");
+    }
+    // 0 is another one each time.
+    assert!(loaded(&[("HTTP_PORT", "0"), ("MANAGEMENT_HTTP_PORT", "0")]).is_ok());
+}
+
+#[test]
 fn no_secret_is_shown() {
     let variables = [
         ("SECRET", "canary-1"),
