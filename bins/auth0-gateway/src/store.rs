@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use auth0_api::Application;
-use gateway_core::config::{Clients, RedisMode, Settings, StoreKind};
+use gateway_core::config::{Clients, ManagementConnections, RedisMode, Settings, StoreKind};
 use gateway_core::imports::{FilePayloads, Payloads, RecordPayloads};
 use sessionkit::embedded::{EmbeddedError, EmbeddedOptions, EmbeddedStore};
 use sessionkit::redis::{self, RedisSettingsError, RedisStore, RedisTls};
@@ -78,9 +78,9 @@ impl Stores {
 /// Opens the store. Never another one in the place of the one that is configured: sign-outs would be
 /// lost.
 pub(crate) async fn open(settings: &Settings, clients: &Clients) -> Result<Stores, BoxError> {
-    let files = || Arc::new(FilePayloads::new(&settings.import_folder));
+    let files = || files(settings, clients);
     match settings.session_store {
-        StoreKind::Memory => Ok(Stores::of(&Arc::new(MemoryStore::new()), files())),
+        StoreKind::Memory => Ok(Stores::of(&Arc::new(MemoryStore::new()), files().await?)),
         StoreKind::Embedded => {
             let path = settings.session_store_path.clone();
             let (keys, source) = match settings.encryption_keys.clone() {
@@ -106,7 +106,7 @@ pub(crate) async fn open(settings: &Settings, clients: &Clients) -> Result<Store
                     Duration::ZERO,
                 )),
                 watched: Watched::Embedded(Arc::clone(&store)),
-                ..Stores::of(&store, files())
+                ..Stores::of(&store, files().await?)
             })
         }
         StoreKind::Redis => {
@@ -145,6 +145,23 @@ pub(crate) async fn open(settings: &Settings, clients: &Clients) -> Result<Store
             })
         }
     }
+}
+
+/// The rows of imports as files. A folder that cannot be used is told of now, where there can be imports.
+async fn files(settings: &Settings, clients: &Clients) -> Result<Arc<dyn Payloads>, BoxError> {
+    let folder = &settings.import_folder;
+    let files = FilePayloads::new(folder);
+    let management = clients.management.as_ref();
+    if management.is_some_and(|m| !matches!(m.connections, ManagementConnections::Names { .. })) {
+        files.check().await.map_err(|error| {
+            format!(
+                "IMPORT_FOLDER: the rows of imports cannot wait in {}: {error}: name a folder that this process \
+                 may write",
+                folder.display()
+            )
+        })?;
+    }
+    Ok(Arc::new(files))
 }
 
 /// An error of opening the store, under the name of what has to be mended.

@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 const KEY: &str = "YWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWE=";
 const OTHER_KEY: &str = "YmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYmI=";
 const CONFIG: &str = r#"{"clients": {"app": {"auth0Url": "http://127.0.0.1:1", "clientId": "id",
-    "clientSecret": "secret", "redirectUrl": "http://localhost/callback", "scopes": ["profile"]}}}"#;
+    "clientSecret": "secret", "redirectUrl": "http://localhost/callback", "scopes": ["profile"]}},
+    "managementClient": {"auth0Url": "http://127.0.0.1:1", "clientId": "id", "clientSecret": "secret"}}"#;
 
 fn command(folder: &Path, variables: &[(&str, &str)]) -> Command {
     std::fs::write(folder.join("config.json"), CONFIG).unwrap();
@@ -92,6 +93,33 @@ fn a_session_file_that_cannot_be_used_is_named_with_its_setting_and_the_cause() 
         "not base64",
     ];
     refuses(folder, &[], 1, &words);
+}
+
+#[test]
+fn a_folder_for_imports_that_cannot_be_used_is_named_with_its_setting_and_the_cause() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    std::fs::write(folder.join("file"), "").unwrap();
+    for (path, cause) in [
+        ("/proc/x", "No such file"),
+        ("file", "File exists"),
+        ("file/imports", "Not a directory"),
+        // There, and not to be written, whoever asks.
+        ("/proc/self", "os error"),
+    ] {
+        let variables = [("IMPORT_FOLDER", path), ("SESSION_STORE", "memory")];
+        let words = ["IMPORT_FOLDER", path, cause, "this process may write"];
+        refuses(folder, &variables, 1, &words);
+    }
+    // On Redis they wait there.
+    let redis = [("IMPORT_FOLDER", "/proc/x"), ("REDIS_HOSTS", "127.0.0.1:1")];
+    starts(folder, &redis);
+
+    starts(folder, &[("IMPORT_FOLDER", "a/b")]);
+    let made = folder.join("a/b");
+    let mode = std::fs::metadata(&made).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o700);
+    assert_eq!(std::fs::read_dir(&made).unwrap().count(), 0);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! What can go wrong in a use case. Free of HTTP: `http::respond` gives each its status.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use auth0_api::Refusal;
@@ -96,8 +97,8 @@ pub enum Error {
     /// The route needs a part of the configuration that is not there.
     #[error("this route needs {0} in config.json")]
     NotConfigured(&'static str),
-    /// The session store could not be asked.
-    #[error("the session store is not available: try again later")]
+    /// The session store could not be asked, or the disk where imports wait.
+    #[error("{} is not available: try again later", store_name(.0))]
     Store(#[from] StoreError),
     /// The cookie would be cut by browsers.
     #[error(
@@ -135,6 +136,31 @@ pub enum Error {
 
 /// A foreign error, boxed.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// The disk where a file or its rows wait failed. Names the path, which is for the log.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", place.display())]
+pub(crate) struct NoImportRoom {
+    /// What was to be used.
+    pub(crate) place: PathBuf,
+    /// The system's own words.
+    pub(crate) source: std::io::Error,
+}
+
+impl NoImportRoom {
+    /// The disk's fault, where it is one.
+    pub(crate) fn of(error: &StoreError) -> Option<&Self> {
+        error.0.downcast_ref()
+    }
+}
+
+fn store_name(error: &StoreError) -> &'static str {
+    if NoImportRoom::of(error).is_some() {
+        "the room for imports"
+    } else {
+        "the session store"
+    }
+}
 
 /// Auth0's refusal, with the status that the caller gets.
 #[derive(Clone, Debug)]

@@ -133,3 +133,20 @@ pub(crate) async fn upsert(world: &World) {
     let (_, mia) = world.get("/users?email=mia@example.org").await;
     assert_eq!(mia[0]["app_metadata"], json!({"groups": ["new"]}));
 }
+
+#[tokio::test]
+async fn a_disk_that_fails_is_told_apart_from_the_session_store() {
+    let world = Plan::default().start().await;
+    // Nobody, not even root, makes a folder below a file.
+    let folder = world.folder.path();
+    std::fs::remove_dir_all(folder).unwrap();
+    std::fs::write(folder, "").unwrap();
+    let rows = json!([{ "email": "new@example.org" }]);
+    let (status, said) = world.json("POST", "/users/import", &rows).await;
+    assert_eq!(status, 503);
+    let message = "the room for imports is not available: try again later";
+    assert_eq!(said["message"], message);
+    std::fs::remove_file(folder).unwrap();
+    let (status, _) = world.json("POST", "/users/import", &rows).await;
+    assert_eq!(status, 202);
+}

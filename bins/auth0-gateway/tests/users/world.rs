@@ -69,7 +69,8 @@ pub(crate) struct World {
     /// Where requests go first, if not to the gateway itself; and what is said of them there.
     pub(crate) through: Option<(reqwest::Client, String)>,
     pub(crate) violations: Arc<Mutex<Vec<String>>>,
-    _folder: Arc<tempfile::TempDir>,
+    /// Where the rows of imports wait.
+    pub(crate) folder: Arc<tempfile::TempDir>,
 }
 
 impl Plan {
@@ -151,7 +152,7 @@ impl World {
             client,
             through: None,
             violations: Arc::default(),
-            _folder: folder,
+            folder,
         }
     }
 

@@ -287,7 +287,11 @@ fn broken_form(error: multer::Error, fault: impl Fn(BoxError) -> Error) -> Error
 }
 
 fn disk(error: std::io::Error) -> Error {
-    Error::Store(StoreError(Box::new(error)))
+    let room = crate::error::NoImportRoom {
+        place: std::env::temp_dir(),
+        source: error,
+    };
+    Error::Store(StoreError(Box::new(room)))
 }
 
 /// The client sent nothing for too long.

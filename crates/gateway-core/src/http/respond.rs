@@ -16,7 +16,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::body::Body;
 use crate::Error;
-use crate::error::RefusedKind;
+use crate::error::{NoImportRoom, RefusedKind};
 
 /// An answer.
 pub(super) type Answer = Response<Body>;
@@ -225,7 +225,14 @@ fn log(error: &Error, status: StatusCode) {
         return;
     }
     let mut causes = String::new();
-    let mut source = error.source();
+    let mut source = match error {
+        // In between stands that the session store were not available.
+        Error::Store(store) => match NoImportRoom::of(store) {
+            Some(room) => Some(room as &dyn std::error::Error),
+            None => error.source(),
+        },
+        _ => error.source(),
+    };
     while let Some(cause) = source {
         causes.push_str(": ");
         causes.push_str(&cause.to_string());

@@ -10,6 +10,8 @@ use sessionkit::{Clock, RecordStore, RecordSwap, StoreError};
 use tokio::fs;
 use tokio::io::AsyncWriteExt as _;
 
+use crate::error::NoImportRoom;
+
 /// Keeps the payloads of imports, each up to some hundred kilobytes. Names are letters, digits, `_` and
 /// `-`.
 #[cfg_attr(test, mockall::automock)]
@@ -40,7 +42,7 @@ pub struct FilePayloads {
 }
 
 impl FilePayloads {
-    /// Payloads below a folder, which is made when it is first needed.
+    /// Payloads below a folder, which is made when it is first needed or [checked](Self::check).
     #[must_use]
     pub fn new(folder: impl Into<PathBuf>) -> Self {
         Self {
@@ -48,22 +50,48 @@ impl FilePayloads {
         }
     }
 
-    async fn make(&self, job: &str) -> std::io::Result<PathBuf> {
-        let folder = self.folder.join(job);
-        let mut builder = fs::DirBuilder::new();
-        builder.recursive(true);
-        #[cfg(unix)]
-        builder.mode(0o700);
-        builder.create(&folder).await?;
-        Ok(folder)
+    /// Makes the folder, and a file in it that leaves nothing behind: one that cannot be used is better known
+    /// of at the start than at the first import.
+    ///
+    /// # Errors
+    /// As the file system says.
+    pub async fn check(&self) -> std::io::Result<()> {
+        make(&self.folder).await?;
+        tempfile::tempfile_in(&self.folder).map(drop)
     }
+
+    fn fault(&self, error: std::io::Error) -> StoreError {
+        let room = NoImportRoom {
+            place: self.folder.clone(),
+            source: error,
+        };
+        StoreError(Box::new(room))
+    }
+
+    fn absent<T>(&self, result: std::io::Result<T>) -> Result<Option<T>, StoreError> {
+        match result {
+            Ok(value) => Ok(Some(value)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(self.fault(error)),
+        }
+    }
+}
+
+/// Makes a folder for its owner alone.
+async fn make(folder: &Path) -> std::io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    builder.mode(0o700);
+    builder.create(folder).await
 }
 
 #[async_trait]
 impl Payloads for FilePayloads {
     async fn put(&self, job: &str, name: &str, bytes: Bytes) -> Result<(), StoreError> {
         let work = async {
-            let folder = self.make(job).await?;
+            let folder = self.folder.join(job);
+            make(&folder).await?;
             // Whole or not at all, also when the process dies in between.
             let temporary = folder.join(format!("{name}.tmp"));
             let mut file = fs::File::create(&temporary).await?;
@@ -72,29 +100,30 @@ impl Payloads for FilePayloads {
             fs::rename(&temporary, folder.join(name)).await?;
             sync(&folder).await
         };
-        work.await.map_err(fault)
+        work.await.map_err(|error| self.fault(error))
     }
 
     async fn get(&self, job: &str, name: &str) -> Result<Option<Bytes>, StoreError> {
         let path = self.folder.join(job).join(name);
-        absent(fs::read(path).await.map(Bytes::from))
+        self.absent(fs::read(path).await.map(Bytes::from))
     }
 
     async fn remove(&self, job: &str, name: &str) -> Result<(), StoreError> {
         let path = self.folder.join(job).join(name);
-        absent(fs::remove_file(path).await).map(|_| ())
+        self.absent(fs::remove_file(path).await).map(|_| ())
     }
 
     async fn remove_all(&self, job: &str) -> Result<(), StoreError> {
-        absent(fs::remove_dir_all(self.folder.join(job)).await).map(|_| ())
+        self.absent(fs::remove_dir_all(self.folder.join(job)).await)
+            .map(|_| ())
     }
 
     async fn jobs(&self) -> Result<Vec<String>, StoreError> {
-        let Some(mut entries) = absent(fs::read_dir(&self.folder).await)? else {
+        let Some(mut entries) = self.absent(fs::read_dir(&self.folder).await)? else {
             return Ok(Vec::new());
         };
         let mut jobs = Vec::new();
-        while let Some(entry) = entries.next_entry().await.map_err(fault)? {
+        while let Some(entry) = entries.next_entry().await.map_err(|e| self.fault(e))? {
             if let Ok(name) = entry.file_name().into_string() {
                 jobs.push(name);
             }
@@ -193,16 +222,4 @@ impl Payloads for RecordPayloads {
 /// Makes a rename durable.
 async fn sync(folder: &Path) -> std::io::Result<()> {
     fs::File::open(folder).await?.sync_all().await
-}
-
-fn absent<T>(result: std::io::Result<T>) -> Result<Option<T>, StoreError> {
-    match result {
-        Ok(value) => Ok(Some(value)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(fault(error)),
-    }
-}
-
-fn fault(error: std::io::Error) -> StoreError {
-    StoreError(Box::new(error))
 }

@@ -48,7 +48,7 @@ pub(super) const FAULTS: [(u16, &str); 15] = [
     ),
     (
         503,
-        "Auth0 or the store is away; the session stays. `Retry-After` says how long to wait.",
+        "Auth0, the store or the disk for imports is away; the session stays. `Retry-After` says how long to wait.",
     ),
     (504, "The request's deadline has passed."),
 ];
