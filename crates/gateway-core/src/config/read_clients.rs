@@ -401,11 +401,33 @@ fn management(mut object: Object<'_>, report: &mut Report) -> Option<ManagementC
     if let Some(tree) = object.get("supportedConnectionsMap")
         && let Some(map) = Object::new(object.at("supportedConnectionsMap"), tree, report)
     {
+        if map.entries().next().is_none() {
+            report.fault(
+                &map.pointer,
+                "is empty, and names no connection",
+                "leave it out for all connections, or name one",
+            );
+        }
         for (name, tree) in map.entries() {
+            if name.is_empty() {
+                report.fault(
+                    map.at(name),
+                    "has an empty name",
+                    "give the connection's name at Auth0",
+                );
+            }
             let Some(mut entry) = Object::new(map.at(name), tree, report) else {
                 continue;
             };
             if let Some(id) = entry.required_text("connectionId", report) {
+                let digits = id.strip_prefix("con_").unwrap_or_default();
+                if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_alphanumeric()) {
+                    report.fault(
+                        entry.at("connectionId"),
+                        "is no connection's id",
+                        "give the one that Auth0 shows: con_ with letters and digits",
+                    );
+                }
                 ids.insert(name.to_owned(), id.to_owned());
             }
             entry.report_unknown(report);

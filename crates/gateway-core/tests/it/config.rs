@@ -107,6 +107,36 @@ fn single_faults_have_their_place() {
 }
 
 #[test]
+fn a_map_of_connections_names_some_with_their_ids() {
+    const MAP: &str = "/managementClient/supportedConnectionsMap";
+    let parsed = |map: Value| {
+        let mut config = good();
+        config["managementClient"] = json!({
+            "auth0Url": "acme.eu.auth0.com", "clientId": "m", "clientSecret": "s",
+            "supportedConnectionsMap": map,
+        });
+        parse(&config)
+    };
+    let entry = |id: &str| json!({ "connectionId": id });
+    let id = "con_AbCdEfGh12345678";
+    let mut faulty = vec![
+        // Everything would be cut to no connection at all.
+        (json!({}), "", "leave it out"),
+        (json!({"": entry(id)}), "/", "name"),
+    ];
+    for id in ["staff", "con_", "CON_x1", "con_a-b", " con_x1", "con_x1 "] {
+        faulty.push((json!({"staff": entry(id)}), "/staff/connectionId", "con_"));
+    }
+    for (map, place, mend) in faulty {
+        let faults = parsed(map).unwrap_err();
+        assert_eq!(faults.0.len(), 1, "{faults}");
+        assert_eq!(faults.0[0].location, format!("{MAP}{place}"));
+        assert!(faults.0[0].mend.contains(mend), "{faults}");
+    }
+    assert!(parsed(json!({"staff": entry(id)})).is_ok());
+}
+
+#[test]
 fn what_the_store_would_refuse_is_a_fault_of_the_configuration() {
     const REDIS: (&str, &str) = ("REDIS_HOSTS", "r");
     for (name, variables) in [
