@@ -15,7 +15,7 @@ use crate::config::{ManagementAccess, Settings};
 pub(super) fn is_served(settings: &Settings, listener: Listener, exposure: Exposure) -> bool {
     let own = matches!(settings.management_access, ManagementAccess::OwnListener(_));
     match (listener, exposure) {
-        (_, Exposure::Status) => true,
+        (_, Exposure::Status | Exposure::Everywhere) => true,
         (Listener::Main, Exposure::Public) => true,
         (Listener::Management, Exposure::Public) => false,
         (Listener::Main, Exposure::Management) => !own,

@@ -217,7 +217,10 @@ impl GatewayService {
         B::Error: Into<BoxError>,
     {
         let Shared {
-            gateway, status, ..
+            gateway,
+            status,
+            documentation,
+            ..
         } = &*self.shared;
         let settings = &gateway.settings;
         // The management routes have an `Authorization` of their own.
@@ -277,8 +280,8 @@ impl GatewayService {
             Route::Health => Ok(status::Status::healthz(gateway)),
             Route::Ready => Ok(status.ready(gateway).await),
             Route::Metrics => status::metrics(gateway),
-            Route::Documentation => Ok(self.shared.documentation.json()),
-            Route::DocumentationYaml => Ok(self.shared.documentation.yaml()),
+            Route::Documentation => Ok(documentation.on(self.listener).json()),
+            Route::DocumentationYaml => Ok(documentation.on(self.listener).yaml()),
             Route::CheckUp => Ok(status.check_up(gateway).await),
             Route::BackchannelLogout => {
                 let params = self.read_body(parts, body).await?;

@@ -14,10 +14,12 @@ use utoipa::openapi::{
     OpenApiBuilder, PathItem, Ref, ResponseBuilder, ServerBuilder,
 };
 
+use super::Listener;
+use super::management::is_served;
 use super::respond::{self, Answer};
 use super::route::{Exposure, ROUTES};
 use crate::Error;
-use crate::config::{ManagementAccess, Settings};
+use crate::config::Settings;
 
 /// Which sessions and which keys open what.
 const BEARER: &str = "bearer";
@@ -27,17 +29,41 @@ const MANAGEMENT_KEY: &str = "managementKey";
 
 const YAML: HeaderValue = HeaderValue::from_static("application/yaml");
 
-/// The document in both forms, rendered once.
+/// Each listener's document.
 #[derive(Debug)]
 pub(super) struct Documentation {
-    json: bytes::Bytes,
-    yaml: bytes::Bytes,
+    main: Document,
+    management: Document,
 }
 
 impl Documentation {
     /// Of a gateway with these settings.
     pub(super) fn new(settings: &Settings) -> Result<Self, Error> {
-        let document = document(settings);
+        Ok(Self {
+            main: Document::new(settings, Listener::Main)?,
+            management: Document::new(settings, Listener::Management)?,
+        })
+    }
+
+    /// Of what a listener serves.
+    pub(super) fn on(&self, listener: Listener) -> &Document {
+        match listener {
+            Listener::Main => &self.main,
+            Listener::Management => &self.management,
+        }
+    }
+}
+
+/// A document in both forms, rendered once.
+#[derive(Debug)]
+pub(super) struct Document {
+    json: bytes::Bytes,
+    yaml: bytes::Bytes,
+}
+
+impl Document {
+    fn new(settings: &Settings, listener: Listener) -> Result<Self, Error> {
+        let document = document(settings, listener);
         let json = document.to_json();
         let yaml = document.to_yaml();
         Ok(Self {
@@ -63,24 +89,54 @@ impl Documentation {
     }
 }
 
-fn document(settings: &Settings) -> OpenApi {
+const ABOUT: &str = "Signs people in with Auth0, keeps their tokens out of the page, answers who they are, and gives back \
+     offices the tenant's users.\n\nA parameter that decides anything, given twice, is 400. Every answer has \
+     `x-request-id` and `Cache-Control: no-store`.";
+const ELSEWHERE: &str = "\n\nThe tenant's users, imports and sessions are on the listener of `MANAGEMENT_HTTP_PORT`, which has a \
+     document of its own.";
+
+const TAGS: [(&str, Exposure, &str); 6] = [
+    (
+        "sign-in",
+        Exposure::Public,
+        "People sign in, stay signed in and sign out.",
+    ),
+    (
+        "check",
+        Exposure::Public,
+        "Who is this? For the services behind.",
+    ),
+    ("users", Exposure::Management, "The tenant's users."),
+    (
+        "imports",
+        Exposure::Management,
+        "Users in bulk, within Auth0's limits.",
+    ),
+    (
+        "sessions",
+        Exposure::Management,
+        "Live sessions, listed and ended.",
+    ),
+    (
+        "status",
+        Exposure::Status,
+        "For whoever watches the process.",
+    ),
+];
+
+fn document(settings: &Settings, listener: Listener) -> OpenApi {
+    let mut about = ABOUT.to_owned();
+    if listener == Listener::Main && !is_served(settings, listener, Exposure::Management) {
+        about.push_str(ELSEWHERE);
+    }
     let info = InfoBuilder::new()
         .title("auth0-gateway")
         .version(&settings.service_version)
-        .description(Some(
-            "Signs people in with Auth0, keeps their tokens out of the page, answers who they are, and gives back \
-             offices the tenant's users.\n\nA parameter that decides anything, given twice, is 400. Every answer has \
-             `x-request-id` and `Cache-Control: no-store`.",
-        ));
-    let tags = [
-        ("sign-in", "People sign in, stay signed in and sign out."),
-        ("check", "Who is this? For the services behind."),
-        ("users", management(settings)),
-        ("imports", "Users in bulk, within Auth0's limits."),
-        ("sessions", "Live sessions, listed and ended."),
-        ("status", "For whoever watches the process."),
-    ];
-    let tags = tags.map(|(name, words)| {
+        .description(Some(about));
+    let tags = TAGS
+        .into_iter()
+        .filter(|(_, exposure, _)| is_served(settings, listener, *exposure));
+    let tags = tags.map(|(name, _, words)| {
         let tag = TagBuilder::new().name(name).description(Some(words));
         tag.build()
     });
@@ -88,23 +144,17 @@ fn document(settings: &Settings) -> OpenApi {
         .info(info.build())
         .servers(Some([ServerBuilder::new().url("/").build()]))
         .tags(Some(tags))
-        .paths(paths(settings))
+        .paths(paths(settings, listener))
         .components(Some(components()))
         .build()
 }
 
-fn management(settings: &Settings) -> &'static str {
-    match settings.management_access {
-        ManagementAccess::OwnListener(_) => {
-            "The tenant's users. Served, as imports and sessions are, on the listener of MANAGEMENT_HTTP_PORT."
-        }
-        _ => "The tenant's users.",
-    }
-}
-
-fn paths(settings: &Settings) -> Paths {
+fn paths(settings: &Settings, listener: Listener) -> Paths {
     let mut paths = PathsBuilder::new();
     for (route_path, route, allow, exposure) in ROUTES {
+        if !is_served(settings, listener, exposure) {
+            continue;
+        }
         let prefix = match exposure {
             Exposure::Status => "",
             _ => &settings.service_prefix,

@@ -46,6 +46,8 @@ pub(super) enum Exposure {
     Public,
     /// Administers the tenant: protected.
     Management,
+    /// About the listener itself; on every one.
+    Everywhere,
     /// For whoever watches the process; on every listener, outside of the prefix.
     Status,
 }
@@ -148,13 +150,13 @@ pub(super) const ROUTES: [(&str, Route, &str, Exposure); 30] = [
         "/documentation/json",
         Route::Documentation,
         READ,
-        Exposure::Public,
+        Exposure::Everywhere,
     ),
     (
         "/documentation/yaml",
         Route::DocumentationYaml,
         READ,
-        Exposure::Public,
+        Exposure::Everywhere,
     ),
     ("/-/healthz", Route::Health, READ, Exposure::Status),
     ("/-/ready", Route::Ready, READ, Exposure::Status),

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use gateway_core::http::Listener;
 use serde_json::Value;
 
 use crate::world::{World, world, world_with};
@@ -72,12 +73,10 @@ async fn the_document_names_nothing_that_is_not_there() {
     }
 }
 
-#[tokio::test]
-async fn every_operation_is_a_route_and_answers_as_it_says() {
-    let world = world_with(&[("SERVICE_PREFIX", "/below")]);
-    let document = document(&world, "/below").await;
+/// How many operations there are; each is asked.
+async fn all_answer_as_they_say(world: &World, document: &Value) -> usize {
     let mut asked = 0;
-    for (path, method, operation) in operations(&document) {
+    for (path, method, operation) in operations(document) {
         assert_eq!(
             path.starts_with("/below/"),
             !path.starts_with("/-/"),
@@ -94,7 +93,63 @@ async fn every_operation_is_a_route_and_answers_as_it_says() {
         );
         asked += 1;
     }
-    assert_eq!(asked, 34);
+    asked
+}
+
+#[tokio::test]
+async fn every_operation_is_a_route_and_answers_as_it_says() {
+    let world = world_with(&[("SERVICE_PREFIX", "/below")]);
+    let document = document(&world, "/below").await;
+    assert_eq!(all_answer_as_they_say(&world, &document).await, 34);
+}
+
+#[tokio::test]
+async fn each_listener_documents_what_it_serves() {
+    let own = ("MANAGEMENT_HTTP_PORT", "9000");
+    let mut world = world_with(&[("SERVICE_PREFIX", "/below"), own]);
+    let main = world.service.clone();
+    let mut tags = Vec::new();
+    for (listener, operations) in [(Listener::Main, 19), (Listener::Management, 21)] {
+        world.service = main.on(listener);
+        let document = document(&world, "/below").await;
+        let asked = all_answer_as_they_say(&world, &document).await;
+        assert_eq!(asked, operations, "{listener:?}");
+        for path in ["/below/documentation/json", "/-/ready"] {
+            assert!(document["paths"][path].is_object(), "{listener:?}: {path}");
+        }
+        let yaml = world.get("/below/documentation/yaml", &[]).await;
+        assert_eq!(yaml.status, 200);
+        let management = listener == Listener::Management;
+        assert_eq!(yaml.body.contains("/below/users:"), management);
+        assert_eq!(yaml.body.contains("/below/userinfo:"), !management);
+        let told = document["tags"].as_array().unwrap().iter();
+        tags.push(told.map(|tag| tag["name"].clone()).collect::<Vec<_>>());
+    }
+    assert_eq!(tags[0], ["sign-in", "check", "status"]);
+    assert_eq!(tags[1], ["users", "imports", "sessions", "status"]);
+}
+
+#[tokio::test]
+async fn what_acl_rows_binds_and_what_a_failed_job_answers_is_told() {
+    let document = document(&world(), "").await;
+    let bound = |operation: &Value| {
+        let parameters = operation["parameters"].as_array();
+        let mut names = parameters.into_iter().flatten().map(|p| &p["name"]);
+        names.any(|name| name == "acl_rows")
+    };
+    for (path, method, operation) in operations(&document) {
+        let administers = ["/users", "/sessions"]
+            .iter()
+            .any(|start| path.starts_with(start));
+        let wanted = administers && path != "/users/me";
+        assert_eq!(bound(operation), wanted, "{method} {path}");
+    }
+    let errors = &document["paths"]["/users/import/status/{id}/errors"]["get"];
+    let forms = &errors["responses"]["200"]["content"]["application/json"]["schema"]["oneOf"];
+    let names = ["RowErrors", "Job"];
+    for (form, name) in forms.as_array().unwrap().iter().zip(names) {
+        assert_eq!(form["$ref"], format!("#/components/schemas/{name}"));
+    }
 }
 
 #[tokio::test]

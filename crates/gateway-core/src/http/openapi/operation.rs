@@ -201,7 +201,7 @@ impl Described {
     pub(super) fn secured(self, exposure: Exposure, keys: bool) -> Operation {
         let mut this = match exposure {
             Exposure::Status => return self.0.build(),
-            Exposure::Public => self.faults(&[500, 503, 504]),
+            Exposure::Public | Exposure::Everywhere => self.faults(&[500, 503, 504]),
             Exposure::Management => self.faults(&[400, 500, 503, 504]),
         };
         if keys {

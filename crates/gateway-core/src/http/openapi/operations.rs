@@ -95,6 +95,10 @@ pub(super) fn operation(path: &str, route: Route, method: &str) -> Described {
         .empty(200, "Ended.", &[]),
         Route::ActiveUsers => Described::new("listActiveUsers", "sessions", "Who has a live session")
             .description("Each once, sorted by id, streamed.")
+            .header(
+                "acl_rows",
+                "One that hides nobody. Any other is 400: only Auth0 knows what it asks of them.",
+            )
             .query("_l", integer(1), "At most so many; all without it.")
             .query("_sk", integer(0), "Leaves out the first.")
             .ignored()
@@ -148,6 +152,10 @@ pub(super) fn operation(path: &str, route: Route, method: &str) -> Described {
         .json(201, "The link.", named("Ticket")),
         Route::Import => Described::new("importUsers", "imports", "Imports users in bulk")
             .description("Bad rows are reported and do not stop the others. For a bare array the options are in the query.")
+            .header(
+                "acl_rows",
+                "A filter in JSON as in `_q`, or a list of them. 400 beside `upsert`, which would change users that it hides.",
+            )
             .query("dryRun", boolean(), "Only checks, and answers with every fault.")
             .query("connection", text(), "A key of `supportedConnectionsMap`.")
             .query("upsert", boolean(), "Changes users that are there already.")
@@ -159,27 +167,42 @@ pub(super) fn operation(path: &str, route: Route, method: &str) -> Described {
             .faults(&AUTH0),
         Route::ImportStatus => Described::new("getImport", "imports", "How far a job is")
             .path("id", "The job's.")
+            .header("acl_rows", "Only its form is looked at: a job's rows are the caller's own.")
             .json(200, "The job.", named("Job"))
             .faults(&AUTH0)
             .faults(&[404]),
         Route::ImportErrors => Described::new("getImportErrors", "imports", "The rows that failed")
             .path("id", "The job's.")
-            .json(200, "Each with its row.", named("RowErrors"))
+            .header("acl_rows", "Only its form is looked at: a job's rows are the caller's own.")
+            .json(
+                200,
+                "Each with its row; or the job, as Auth0 answers about one of its own that failed as a whole.",
+                either(&["RowErrors", "Job"]),
+            )
             .faults(&AUTH0)
             .faults(&[404]),
         Route::Sessions => Described::new("listSessions", "sessions", "Live sessions")
+            .header(
+                "acl_rows",
+                "A filter in JSON as in `_q`, or a list of them, that the user has to match. 400 without `userId`.",
+            )
             .query("userId", text(), "Of one user; of all without it.")
             .query("_l", integer(1).maximum(Some(1000)).default(Some(25.into())), "At most so many.")
             .query("_sk", integer(0).default(Some(0.into())), "Leaves out the first.")
             .ignored()
-            .json(200, "Never a token.", named("Sessions")),
+            .json(200, "Never a token.", named("Sessions"))
+            .faults(&AUTH0),
         Route::UserSessions => Described::new("endSessions", "sessions", "Ends all sessions of a user")
             .path("id", USER_ID)
-            .json(200, "How many.", named("Ended")),
+            .header("acl_rows", ACL)
+            .json(200, "How many.", named("Ended"))
+            .faults(&AUTH0),
         Route::UserSession => Described::new("endSession", "sessions", "Ends one session")
             .path("id", USER_ID)
             .path("session", "Its `sessionId`.")
+            .header("acl_rows", ACL)
             .empty(204, "Ended.", &[])
+            .faults(&AUTH0)
             .faults(&[404]),
         Route::Health => status("isUp", "Is the process up?"),
         Route::Ready => status("isReady", "Should requests be sent here?"),
