@@ -148,6 +148,14 @@ pub(crate) struct NoImportRoom {
 }
 
 impl NoImportRoom {
+    /// The disk's fault where a file is read on its way in.
+    pub(crate) fn spooled(source: std::io::Error) -> StoreError {
+        StoreError(Box::new(Self {
+            place: std::env::temp_dir(),
+            source,
+        }))
+    }
+
     /// The disk's fault, where it is one.
     pub(crate) fn of(error: &StoreError) -> Option<&Self> {
         error.0.downcast_ref()

@@ -10,7 +10,6 @@ use http::request::Parts;
 use http_body_util::{BodyStream, LengthLimitError, Limited};
 use multer::{Constraints, Multipart, SizeLimit};
 use serde_json::Value;
-use sessionkit::StoreError;
 use tokio::io::AsyncWriteExt as _;
 use tokio::time::timeout;
 
@@ -287,11 +286,7 @@ fn broken_form(error: multer::Error, fault: impl Fn(BoxError) -> Error) -> Error
 }
 
 fn disk(error: std::io::Error) -> Error {
-    let room = crate::error::NoImportRoom {
-        place: std::env::temp_dir(),
-        source: error,
-    };
-    Error::Store(StoreError(Box::new(room)))
+    crate::error::NoImportRoom::spooled(error).into()
 }
 
 /// The client sent nothing for too long.

@@ -17,6 +17,7 @@ use super::job::{JobRecord, Part, PartState};
 use super::schema::RowFault;
 use super::{ErrorList, Imports, job_key, open_key, part_name, refused_name, write_line};
 use crate::Error;
+use crate::error::NoImportRoom;
 
 /// Room for everything in Auth0's request that is not the file: boundaries, the other fields.
 const OVERHEAD: usize = 2048;
@@ -70,9 +71,7 @@ impl Imports {
     /// room for it.
     pub async fn read(self: &Arc<Self>, file: File, keep: bool) -> Result<Checked, Error> {
         let id = job_id().map_err(|error| Error::Internal(Box::new(error)))?;
-        let length = file
-            .metadata()
-            .map_err(|error| StoreError(Box::new(error)))?;
+        let length = file.metadata().map_err(NoImportRoom::spooled)?;
         let room = length.len().saturating_mul(2).saturating_add(ERRORS);
         let mut packer = Packer {
             imports: Arc::clone(self),
@@ -109,7 +108,7 @@ impl Imports {
         let result = result.map_err(|fault| match (fault, packer.fault.take()) {
             (_, Some(error)) => Error::Store(error),
             (FileFault::Bad(why), _) => Error::BadRequest(why),
-            (FileFault::Disk(error), _) => Error::Store(StoreError(Box::new(error))),
+            (FileFault::Disk(error), _) => NoImportRoom::spooled(error).into(),
         });
         let mut checked = Checked {
             imports: Arc::clone(self),
