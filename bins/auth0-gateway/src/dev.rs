@@ -12,8 +12,8 @@ use tokio::net::TcpListener;
 
 use crate::dev_page::{DevService, ORIGINAL_PROTOCOL};
 use crate::environment::ProcessEnvironment;
-use crate::serve::{BoxError, assemble, runtime, shutdown_signal, with_causes};
-use crate::{logging, server};
+use crate::logging;
+use crate::serve::{BoxError, Signals, assemble, runtime, serve_on, with_causes};
 
 /// The API key of the client `app` in development, sent in the header `secret`.
 const APP_KEY: &str = "dev-app-key";
@@ -62,7 +62,7 @@ async fn run_tenant(arguments: &TenantArguments) -> Result<(), BoxError> {
         std::fs::write(path, pem)?;
     }
     println!("development tenant: {}", tenant.url());
-    shutdown_signal().await;
+    Signals::new()?.next().await;
     tenant.shutdown().await;
     Ok(())
 }
@@ -114,17 +114,8 @@ async fn run() -> Result<(), BoxError> {
     logging::start(&loaded.settings.log_level);
     let gateway = assemble(loaded).await?;
     greet(address, tenant.url());
-    let drain = gateway.service.clone();
-    let background = tokio::spawn(gateway.background());
-    let service = DevService::new(gateway.service);
-    server::run(
-        vec![(listener, service)],
-        gateway.limits,
-        shutdown_signal(),
-        move || drain.drain(),
-    )
-    .await;
-    background.abort();
+    let service = DevService::new(gateway.service.clone());
+    serve_on(&gateway, vec![(listener, service)]).await?;
     tenant.shutdown().await;
     Ok(())
 }

@@ -1,9 +1,10 @@
 //! The `serve` and `check-config` commands.
 
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use auth0_api::{Auth0Client, ClientSettings, Governor, ManagementApi, ManagementClient};
 use gateway_core::config::{Clients, Loaded, ManagementAccess, load};
@@ -12,11 +13,15 @@ use gateway_core::imports::Imports;
 use gateway_core::{Gateway, Parts};
 use sessionkit::{Lifetimes, Sessions, SystemClock};
 use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
 
 use crate::environment::ProcessEnvironment;
 use crate::metrics::{OlderKeys, Registered};
 use crate::{logging, server, store};
 
+/// How long a stop waits for what goes on without a request: a part of an import that is being sent.
+const BACKGROUND: Duration = Duration::from_secs(15);
 /// Exit status for a configuration that does not hold together.
 const BAD_CONFIGURATION: u8 = 2;
 
@@ -97,14 +102,14 @@ pub(crate) struct Assembled {
     reseal: Option<store::Resealing>,
     older_keys: OlderKeys,
     pub(crate) service: GatewayService,
-    pub(crate) address: SocketAddr,
-    pub(crate) limits: server::Limits,
+    address: SocketAddr,
+    limits: server::Limits,
     management_address: Option<SocketAddr>,
 }
 
 impl Assembled {
-    /// What goes on without a request.
-    pub(crate) fn background(&self) -> impl Future<Output = ()> + Send + 'static {
+    /// What goes on without a request, until the service drains.
+    fn background(&self) -> impl Future<Output = ()> + Send + 'static {
         let (gateway, reseal) = (Arc::clone(&self.gateway), self.reseal.clone());
         let older_keys = Arc::clone(&self.older_keys);
         async move {
@@ -114,32 +119,58 @@ impl Assembled {
                     None => std::future::pending().await,
                 }
             };
-            tokio::join!(gateway.run_background(), reseal);
+            tokio::select! {
+                () = gateway.run_background() => {}
+                // Never ends. What it leaves undone is done after the next start.
+                () = reseal => {}
+            }
         }
     }
 }
 
 async fn run(loaded: Loaded) -> Result<(), BoxError> {
     let assembled = assemble(loaded).await?;
-    let background = tokio::spawn(assembled.background());
-    let Assembled {
-        service,
-        address,
-        limits,
-        management_address,
-        ..
-    } = assembled;
-    let mut listeners = vec![(bind(address, "HTTP_PORT").await?, service.clone())];
-    if let Some(address) = management_address {
+    let service = &assembled.service;
+    let mut listeners = vec![(bind(assembled.address, "HTTP_PORT").await?, service.clone())];
+    if let Some(address) = assembled.management_address {
         let listener = bind(address, "MANAGEMENT_HTTP_PORT").await?;
         listeners.push((listener, service.on(Listener::Management)));
     }
-    server::run(listeners, limits, shutdown_signal(), move || {
-        service.drain()
-    })
-    .await;
-    background.abort();
-    Ok(())
+    serve_on(&assembled, listeners).await
+}
+
+/// Serves until it is told to stop, and waits for what must not be broken off. Told again, it stops at
+/// once.
+pub(crate) async fn serve_on<H: server::Handler>(
+    assembled: &Assembled,
+    listeners: Vec<(TcpListener, H)>,
+) -> Result<(), BoxError> {
+    let mut signals = Signals::new()?;
+    let mut background = tokio::spawn(assembled.background());
+    let (told, shutdown) = oneshot::channel();
+    let serving = async {
+        // The other end goes away with all of this only.
+        let shutdown = async { shutdown.await.unwrap_or(server::Shutdown::AtOnce) };
+        let drain = || assembled.service.drain();
+        server::run(listeners, assembled.limits, shutdown, drain).await;
+        let background = tokio::time::timeout(BACKGROUND, &mut background);
+        let (ended, ()) = tokio::join!(background, assembled.gateway.settle());
+        if ended.is_err() {
+            tracing::warn!(
+                "an import was broken off while it was sent: the next start looks what became of it"
+            );
+        }
+        tracing::info!("stopped");
+    };
+    let stop_at_once = async {
+        // Nobody listens any more only when the other branch is done.
+        let _ = told.send(signals.next().await);
+        signals.next().await;
+    };
+    tokio::select! {
+        () = serving => Ok(()),
+        () = stop_at_once => Err("told to stop a second time: nothing more was waited for".into()),
+    }
 }
 
 /// Puts adapters and settings together.
@@ -253,18 +284,26 @@ async fn bind(address: SocketAddr, port: &str) -> Result<TcpListener, BoxError> 
     Ok(listener)
 }
 
-/// SIGTERM or Ctrl-C. The former waits `DELAY_SHUTDOWN_SECONDS`, for load balancers to notice; a person
-/// at a terminal does not want to.
-pub(crate) async fn shutdown_signal() -> server::Shutdown {
-    use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = terminate.recv() => server::Shutdown::Delayed,
-        result = tokio::signal::ctrl_c() => match result {
-            Ok(()) => server::Shutdown::AtOnce,
-            Err(_) => std::future::pending().await,
-        },
+/// The signals that stop the process. From the first look on neither ends it by itself.
+pub(crate) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    pub(crate) fn new() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    /// SIGTERM or Ctrl-C. The former waits `DELAY_SHUTDOWN_SECONDS`, for load balancers to notice; a person
+    /// at a terminal does not want to.
+    pub(crate) async fn next(&mut self) -> server::Shutdown {
+        tokio::select! {
+            _ = self.terminate.recv() => server::Shutdown::Delayed,
+            _ = self.interrupt.recv() => server::Shutdown::AtOnce,
+        }
     }
 }

@@ -100,7 +100,6 @@ pub(crate) async fn run<H: Handler>(
     }
     stop.send_replace(true);
     while serving.join_next().await.is_some() {}
-    tracing::info!("stopped");
 }
 
 async fn accept<H: Handler>(

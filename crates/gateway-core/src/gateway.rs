@@ -9,11 +9,20 @@ use bytes::Bytes;
 use serde_json::{Map, Value};
 use sessionkit::{OneTimeStore, Sessions};
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::config::{Client, Clients, Settings};
 use crate::http::Metrics;
 use crate::imports::Imports;
 use crate::profile::{Rendered, profile};
+
+/// How long a stop waits for refreshes: the longest exchange of a refresh token (60 s), what is asked and
+/// stored around it, and some more.
+const REFRESHES: Duration = Duration::from_secs(90);
+/// How long a stop waits for revocations: what is not revoked then merely lives on for its time.
+const REVOCATIONS: Duration = Duration::from_secs(10);
 
 /// What a [`Gateway`] is put together from.
 #[derive(Debug)]
@@ -48,6 +57,9 @@ pub struct Gateway {
     pub(crate) verifier: TokenVerifier,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) one_time: Arc<dyn OneTimeStore>,
+    /// Revocations that nobody may be waiting for.
+    revocations: TaskTracker,
+    stopping: CancellationToken,
 }
 
 impl Gateway {
@@ -66,6 +78,8 @@ impl Gateway {
             metrics: parts.metrics,
             sessions: parts.sessions,
             one_time: parts.one_time,
+            revocations: TaskTracker::new(),
+            stopping: CancellationToken::new(),
         }
     }
 
@@ -76,16 +90,59 @@ impl Gateway {
     }
 
     /// Does what goes on without a request: moves imports on, and asks Auth0 about the people of old
-    /// sessions where that is configured. Run it once, beside the service, for as long as the process
-    /// lives.
+    /// sessions where that is configured. Run it once, beside the service; it ends after [`Self::stop`], once
+    /// it has come to a place where nothing is lost.
     pub async fn run_background(self: &Arc<Self>) {
         let imports = async {
-            match &self.imports {
-                Some(imports) => imports.work().await,
-                None => std::future::pending().await,
+            if let Some(imports) = &self.imports {
+                imports.work().await;
             }
         };
-        tokio::join!(imports, self.revalidate());
+        let revalidation = async {
+            tokio::select! {
+                () = self.revalidate() => {}
+                // Anywhere: its refreshes are tasks of their own.
+                () = self.stopping.cancelled() => {}
+            }
+        };
+        tokio::join!(imports, revalidation);
+    }
+
+    /// Nothing is begun any more but what requests ask for.
+    pub fn stop(&self) {
+        self.stopping.cancel();
+        if let Some(imports) = &self.imports {
+            imports.stop();
+        }
+    }
+
+    /// Waits, bounded, for what goes on behind the answers: refreshes until their tokens are stored, then
+    /// revocations. Call it when the last request is answered, and before the store is closed.
+    pub async fn settle(&self) {
+        let refreshes = self.sessions.refreshes_under_way();
+        let revocations = self.revocations.len();
+        if refreshes + revocations > 0 {
+            tracing::info!(
+                refreshes,
+                revocations,
+                "waiting for what is under way at Auth0"
+            );
+        }
+        if timeout(REFRESHES, self.sessions.refreshes_done())
+            .await
+            .is_err()
+        {
+            let refreshes = self.sessions.refreshes_under_way();
+            tracing::warn!(
+                refreshes,
+                "refreshes were broken off: their sessions may be lost"
+            );
+        }
+        self.revocations.close();
+        if timeout(REVOCATIONS, self.revocations.wait()).await.is_err() {
+            let revocations = self.revocations.len();
+            tracing::warn!(revocations, "some refresh tokens were not revoked");
+        }
     }
 
     /// The bytes a session answers checks with.
@@ -103,7 +160,7 @@ impl Gateway {
         const WAIT: Duration = Duration::from_secs(3);
         let work = self.revoke_in_background(client, refresh_token);
         // Whether it ended or the wait did: either way there is nothing more to do here.
-        let _ = tokio::time::timeout(WAIT, work).await;
+        let _ = timeout(WAIT, work).await;
     }
 
     /// Revokes a refresh token at Auth0, whatever becomes of the caller.
@@ -114,7 +171,7 @@ impl Gateway {
     ) -> JoinHandle<()> {
         const TRIES: u32 = 3;
         let (api, client) = (Arc::clone(&self.api), Arc::clone(client));
-        tokio::spawn(async move {
+        self.revocations.spawn(async move {
             for attempt in 1..=TRIES {
                 match api.revoke(&client.application, &refresh_token).await {
                     Ok(()) => return,

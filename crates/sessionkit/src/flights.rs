@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
@@ -14,7 +14,9 @@ pub(crate) type Outcome = Result<Arc<Session>, RefreshError>;
 
 /// Refreshes under way, by session: two sessions never share one.
 #[derive(Clone, Default)]
-pub(crate) struct Flights(Arc<Mutex<HashMap<SessionId, watch::Receiver<Option<Outcome>>>>>);
+pub(crate) struct Flights(Arc<Mutex<HashMap<SessionId, Receiver>>>);
+
+type Receiver = watch::Receiver<Option<Outcome>>;
 
 impl fmt::Debug for Flights {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -31,7 +33,7 @@ impl Flights {
         W: FnOnce() -> F,
     {
         let mut receiver = {
-            let mut flights = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut flights = self.lock();
             flights
                 .entry(id)
                 .or_insert_with(|| self.depart(id, work()))
@@ -48,11 +50,30 @@ impl Flights {
         }
     }
 
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// Waits until there is none.
+    pub(crate) async fn all_landed(&self) {
+        loop {
+            let next = self.lock().values().next().cloned();
+            let Some(mut next) = next else { return };
+            // It leaves the list before it gives its word, or without one.
+            let _ = next.wait_for(Option::is_some).await;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, Receiver>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn depart(
         &self,
         id: SessionId,
         work: impl Future<Output = Outcome> + Send + 'static,
-    ) -> watch::Receiver<Option<Outcome>> {
+    ) -> Receiver {
         let (sender, receiver) = watch::channel(None);
         let landing = Landing {
             flights: self.clone(),
@@ -77,10 +98,6 @@ struct Landing {
 
 impl Drop for Landing {
     fn drop(&mut self) {
-        self.flights
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&self.id);
+        self.flights.lock().remove(&self.id);
     }
 }

@@ -199,6 +199,18 @@ impl Sessions {
             .await
     }
 
+    /// How many refreshes are under way in this process.
+    #[must_use]
+    pub fn refreshes_under_way(&self) -> usize {
+        self.flights.count()
+    }
+
+    /// Waits until no refresh is under way, for whoever is about to stop: a refresh that is broken off may
+    /// have spent its token. Those that begin meanwhile are waited for, too.
+    pub async fn refreshes_done(&self) {
+        self.flights.all_landed().await;
+    }
+
     /// Lets `new` open the session in the place of `session`'s credential, which still serves for the
     /// grace time; the session's absolute life starts anew.
     ///

@@ -5,7 +5,7 @@ use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use dev_tenant::{Seed, SeedUser};
 use reqwest::header::{COOKIE, RETRY_AFTER, SET_COOKIE, USER_AGENT};
@@ -135,6 +135,27 @@ impl Gateway {
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+    }
+
+    /// Tells it to stop, as a planned restart does.
+    pub(crate) fn terminate(&self) {
+        let process = self.child.id().to_string();
+        let sent = Command::new("kill").args(["-TERM", &process]).status();
+        assert!(sent.unwrap().success());
+    }
+
+    /// The status it ends with by itself. `None`: it has not ended within the time.
+    pub(crate) async fn ends_within(&mut self, time: Duration) -> Option<Option<i32>> {
+        let give_up = Instant::now() + time;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return Some(status.code());
+            }
+            if Instant::now() >= give_up {
+                return None;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     pub(crate) fn log_so_far(&self) -> String {

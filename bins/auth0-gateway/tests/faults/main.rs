@@ -16,4 +16,5 @@ mod random;
 mod redis;
 mod relay;
 mod replicas;
+mod stop;
 mod trouble;

@@ -122,8 +122,10 @@ impl GatewayService {
         }
     }
 
-    /// From now on `/-/ready` answers 503: nothing new should be sent here.
+    /// From now on `/-/ready` answers 503: nothing new should be sent here, and nothing is begun without a
+    /// request ([`Gateway::stop`]).
     pub fn drain(&self) {
+        self.shared.gateway.stop();
         self.shared.status.drain();
     }
 

@@ -30,6 +30,7 @@ use serde_json::Value;
 use sessionkit::{Clock, RecordStore, StoreError, Timestamp};
 use tokio::sync::Notify;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use self::job::{JobRecord, PartState};
 use crate::Error;
@@ -45,6 +46,7 @@ pub struct Imports {
     /// How long results are kept.
     retention: Duration,
     wake: Notify,
+    stopping: CancellationToken,
     /// That the store cannot be read is in the log already.
     told: AtomicBool,
 }
@@ -68,8 +70,15 @@ impl Imports {
             clock,
             retention,
             wake: Notify::new(),
+            stopping: CancellationToken::new(),
             told: AtomicBool::new(false),
         }
+    }
+
+    /// Lets [`Self::work`] end. A part that is being sent is waited for, what Auth0 works on goes on there
+    /// and is followed up later, by whoever runs it next.
+    pub fn stop(&self) {
+        self.stopping.cancel();
     }
 
     /// A job, as Auth0 would show it. One that is not ours is looked for at Auth0: it may have been

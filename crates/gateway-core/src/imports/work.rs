@@ -72,8 +72,8 @@ struct Task {
 }
 
 impl Imports {
-    /// Works on the queue, for ever. Run it once in each process that shares the store; dropping it
-    /// stops the work, which whoever runs it next takes up.
+    /// Works on the queue, until [`Self::stop`]. Run it once in each process that shares the store; dropping
+    /// it stops the work, too, and whoever runs it next takes that up.
     pub async fn work(&self) {
         tokio::join!(self.slot(0), self.slot(1), self.sweep());
         debug_assert_eq!(SLOTS, 2, "one future for each slot");
@@ -83,6 +83,9 @@ impl Imports {
         loop {
             // Registered before the queue is looked at, so that no wake-up is missed.
             let woken = self.wake.notified();
+            if self.stopping.is_cancelled() {
+                return;
+            }
             match self.work_slot(slot).await {
                 Ok(true) => continue,
                 Ok(false) | Err(Interrupted::Lost) => self.told.store(false, Ordering::Relaxed),
@@ -95,7 +98,10 @@ impl Imports {
                     }
                 }
             }
-            let _ = timeout(LOOK, woken).await;
+            tokio::select! {
+                _ = timeout(LOOK, woken) => {}
+                () = self.stopping.cancelled() => {}
+            }
         }
     }
 
@@ -116,7 +122,9 @@ impl Imports {
         let mut done = false;
         let result = tokio::select! {
             result = async {
-                while let Some(task) = self.next(slot).await? {
+                while !self.stopping.is_cancelled()
+                    && let Some(task) = self.next(slot).await?
+                {
                     done = true;
                     self.run(slot, task).await?;
                 }
@@ -223,10 +231,15 @@ impl Imports {
                         };
                         self.change(&job.id, |job| set(job, at, running.clone()))
                             .await?;
-                        self.follow(&job, &rows, &auth0_job, since).await?
+                        self.unless_stopped(self.follow(&job, &rows, &auth0_job, since))
+                            .await?
                     }
-                    Sent::Refused(reason) => Outcome::Failed(reason),
-                    Sent::Unknown => self.reconcile(&job, &rows, since).await?,
+                    Sent::Refused(reason) => Some(Outcome::Failed(reason)),
+                    Sent::Unknown => {
+                        self.unless_stopped(self.reconcile(&job, &rows, since))
+                            .await?
+                    }
+                    Sent::NotTaken => Some(Outcome::Requeue),
                 }
             }
             PartState::Running {
@@ -234,16 +247,40 @@ impl Imports {
                 job: auth0_job,
                 ..
             } => match JobId::parse(&auth0_job) {
-                Some(auth0_job) => self.follow(&job, &rows, &auth0_job, since).await?,
-                None => self.reconcile(&job, &rows, since).await?,
+                Some(auth0_job) => {
+                    self.unless_stopped(self.follow(&job, &rows, &auth0_job, since))
+                        .await?
+                }
+                None => {
+                    self.unless_stopped(self.reconcile(&job, &rows, since))
+                        .await?
+                }
             },
-            PartState::Sending { since, .. } => self.reconcile(&job, &rows, since).await?,
+            PartState::Sending { since, .. } => {
+                self.unless_stopped(self.reconcile(&job, &rows, since))
+                    .await?
+            }
             PartState::Done { .. } | PartState::Failed { .. } => return Ok(()),
         };
-        self.settle(&job, at, &rows.all(), outcome).await
+        match outcome {
+            Some(outcome) => self.settle(&job, at, &rows.all(), outcome).await,
+            None => Ok(()),
+        }
     }
 
-    /// Sends a part; waits as long as Auth0 has no room for it.
+    /// Looks what becomes of a part, which changes nothing until it is written down. `None`: the work is to
+    /// end, and whoever has the slot next looks again.
+    async fn unless_stopped(
+        &self,
+        look: impl Future<Output = Result<Outcome, Interrupted>>,
+    ) -> Result<Option<Outcome>, Interrupted> {
+        tokio::select! {
+            outcome = look => outcome.map(Some),
+            () = self.stopping.cancelled() => Ok(None),
+        }
+    }
+
+    /// Sends a part; waits as long as Auth0 has no room for it, or until the work is to end.
     async fn send(&self, job: &JobRecord, at: usize, file: Bytes) -> Result<Sent, Interrupted> {
         let import = ImportUsers {
             users: file,
@@ -259,7 +296,11 @@ impl Imports {
                 // Two jobs of somebody else's run, or the rate is used up: it was not taken.
                 Err(Auth0Error::RateLimited { retry_after, .. }) => {
                     let wait = retry_after.unwrap_or(POLL.1);
-                    sleep(wait.clamp(POLL.0, Duration::from_secs(30))).await;
+                    let wait = wait.clamp(POLL.0, Duration::from_secs(30));
+                    tokio::select! {
+                        () = sleep(wait) => {}
+                        () = self.stopping.cancelled() => return Ok(Sent::NotTaken),
+                    }
                 }
                 Err(Auth0Error::Refused(refusal)) => {
                     let said = refusal.description;
@@ -410,7 +451,10 @@ impl Imports {
                 }
                 Err(error) => tracing::warn!(%error, "old imports were not looked for"),
             }
-            sleep(SWEEP).await;
+            tokio::select! {
+                () = sleep(SWEEP) => {}
+                () = self.stopping.cancelled() => return,
+            }
         }
     }
 
@@ -430,6 +474,8 @@ enum Sent {
     Accepted(JobId),
     Refused(String),
     Unknown,
+    /// Auth0 had no room, and the work is to end.
+    NotTaken,
 }
 
 pub(super) fn call() -> Call {

@@ -431,6 +431,26 @@ async fn a_part_that_left_no_trace_is_sent_again_after_a_while() {
 }
 
 #[tokio::test]
+async fn the_work_ends_where_nothing_is_lost() {
+    // Auth0 has no room for long, or has given no answer.
+    for faults in [vec![ImportFault::Busy; 1000], vec![ImportFault::Lost]] {
+        let world = staff_only();
+        *world.tenant.import_faults.lock().unwrap() = faults;
+        let (_, job) = world.import("/users/import", &rows(3).into()).await;
+        let gateway = std::sync::Arc::clone(&world.gateway);
+        let work = tokio::spawn(async move { gateway.run_background().await });
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        assert!(!work.is_finished());
+        world.gateway.stop();
+        let ended = tokio::time::timeout(Duration::from_secs(1), work).await;
+        ended.unwrap().unwrap();
+        let path = format!("/users/import/status/{}", job["id"].as_str().unwrap());
+        assert_eq!(world.get(&path).await.1["status"], "pending");
+        assert_eq!(world.tenant.imports.load(Ordering::SeqCst), 0);
+    }
+}
+
+#[tokio::test]
 async fn a_job_that_fails_as_a_whole_names_its_rows() {
     let world = staff_only();
     world
