@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 
 use dev_tenant::{Fault, FaultKind, TenantSettings};
 use reqwest::Client;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 use crate::gateway::{self, Gateway, Held, Setup, check, person, refresh, seed, sign_in, who};
 use crate::relay::{Hold, Relay};
@@ -121,4 +123,37 @@ async fn people_are_not_asked_about_in_the_middle_of_a_planned_stop() {
     let status = gateway.ends_within(Duration::from_secs(20)).await;
     assert_eq!(status, Some(Some(0)));
     lives_on(&relay, &setup, &held).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_say_that_the_connection_ends_once_a_stop_has_begun() {
+    let relay = Relay::start(TenantSettings::default(), seed(1), Box::new(|_| None)).await;
+    let setup = setup(&relay, &[("DELAY_SHUTDOWN_SECONDS", "30")]);
+    let gateway = setup.start();
+    let address = gateway.url.strip_prefix("http://").unwrap();
+    let mut connection = TcpStream::connect(address).await.unwrap();
+    let mut answer = vec![0; 4096];
+    for path in ["/-/ready", "/userinfo"] {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n");
+        connection.write_all(request.as_bytes()).await.unwrap();
+        let length = connection.read(&mut answer).await.unwrap();
+        let text = String::from_utf8_lossy(&answer[..length]).to_ascii_lowercase();
+        assert!(!text.contains("connection: close"), "{text}");
+    }
+    gateway.terminate();
+    let since = Instant::now();
+    while !gateway.log_so_far().contains("\"stopping\"") {
+        assert!(since.elapsed() < AT_ONCE);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let request = format!("GET /userinfo HTTP/1.1\r\nHost: {address}\r\n\r\n");
+    connection.write_all(request.as_bytes()).await.unwrap();
+    let mut text = String::new();
+    let read = connection.read_to_string(&mut text);
+    tokio::time::timeout(AT_ONCE, read).await.unwrap().unwrap();
+    let text = text.to_ascii_lowercase();
+    assert!(text.starts_with("http/1.1 401"), "{text}");
+    assert!(text.contains("connection: close"), "{text}");
+    // It still listens.
+    TcpStream::connect(address).await.unwrap();
 }

@@ -35,9 +35,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;
-use http::header::CONTENT_TYPE;
+use http::header::{CONNECTION, CONTENT_TYPE};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde_json::{Map, Value};
 use tokio::time::timeout;
@@ -122,8 +122,8 @@ impl GatewayService {
         }
     }
 
-    /// From now on `/-/ready` answers 503: nothing new should be sent here, and nothing is begun without a
-    /// request ([`Gateway::stop`]).
+    /// From now on `/-/ready` answers 503, and every answer is the last of its connection: nothing new should
+    /// be sent here, and nothing is begun without a request ([`Gateway::stop`]).
     pub fn drain(&self) {
         self.shared.gateway.stop();
         self.shared.status.drain();
@@ -181,7 +181,7 @@ impl GatewayService {
                 Ok(Err(_)) => respond::error(&Error::Internal("a request handler panicked".into())),
                 Err(_) => respond::error(&Error::Deadline),
             };
-            finish(&parts, answer, id, since, frequent)
+            service.finish(&parts, answer, id, since, frequent)
         };
         ResponseFuture(State::Pending(Box::pin(work.instrument(span))))
     }
@@ -362,9 +362,35 @@ impl GatewayService {
         since: Instant,
         frequent: bool,
     ) -> ResponseFuture {
-        ResponseFuture(State::Ready(Some(finish(
-            parts, answer, id, since, frequent,
-        ))))
+        ResponseFuture(State::Ready(Some(
+            self.finish(parts, answer, id, since, frequent),
+        )))
+    }
+
+    /// Names and logs an answer.
+    fn finish(
+        &self,
+        parts: &Parts,
+        mut answer: Answer,
+        id: HeaderValue,
+        since: Instant,
+        frequent: bool,
+    ) -> Answer {
+        let line = (&parts.method, &parts.uri);
+        access_log::log(
+            id.to_str().unwrap_or_default(),
+            line,
+            answer.status(),
+            since,
+            frequent,
+        );
+        let headers = answer.headers_mut();
+        headers.insert(REQUEST_ID, id);
+        // Else a client finds its connection closed in the middle of its next request. HTTP/2 has no such header.
+        if self.shared.status.is_draining() && parts.version < Version::HTTP_2 {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        answer
     }
 }
 
@@ -374,26 +400,6 @@ fn content_type(headers: &HeaderMap) -> String {
     let value = value.and_then(|value| value.to_str().ok());
     let essence = value.unwrap_or_default().split(';').next();
     essence.unwrap_or_default().trim().to_ascii_lowercase()
-}
-
-/// Names and logs an answer.
-fn finish(
-    parts: &Parts,
-    mut answer: Answer,
-    id: HeaderValue,
-    since: Instant,
-    frequent: bool,
-) -> Answer {
-    let line = (&parts.method, &parts.uri);
-    access_log::log(
-        id.to_str().unwrap_or_default(),
-        line,
-        answer.status(),
-        since,
-        frequent,
-    );
-    answer.headers_mut().insert(REQUEST_ID, id);
-    answer
 }
 
 fn is_frequent(route: Route) -> bool {

@@ -46,7 +46,11 @@ pub(super) struct Status {
 impl Status {
     /// From now on `/-/ready` says no: the process is about to stop.
     pub(super) fn drain(&self) {
-        self.draining.store(true, Ordering::Release);
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
     }
 
     pub(super) fn healthz(gateway: &Gateway) -> Answer {
@@ -54,7 +58,7 @@ impl Status {
     }
 
     pub(super) async fn ready(&self, gateway: &Gateway) -> Answer {
-        let ok = !self.draining.load(Ordering::Acquire) && store_answers(gateway).await;
+        let ok = !self.is_draining() && store_answers(gateway).await;
         answer(gateway, ok)
     }
 

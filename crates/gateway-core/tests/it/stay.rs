@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use http::{Request, Version};
 use serde_json::json;
 
 use crate::world::{Answer, World, world};
@@ -328,6 +329,27 @@ async fn threat_3_health_answers_on_its_own_paths_alone() {
     assert_eq!(world.get("/-/ready", &[]).await.status, 200);
     world.service.drain();
     assert_eq!(world.get("/-/ready", &[]).await.json()["status"], "KO");
+}
+
+#[tokio::test]
+async fn once_it_drains_answers_say_that_the_connection_ends() {
+    let world = world();
+    let ask = |version| {
+        let request = Request::get("https://www.example.org/-/healthz");
+        let request = request.version(version).header("host", "www.example.org");
+        world.ask(request, "")
+    };
+    let http_11 = |path| world.get(path, &[]);
+    for path in ["/-/healthz", "/userinfo", "/nowhere"] {
+        assert_eq!(http_11(path).await.header("connection"), "");
+    }
+    world.service.drain();
+    for path in ["/-/healthz", "/userinfo", "/nowhere"] {
+        assert_eq!(http_11(path).await.header("connection"), "close");
+    }
+    assert_eq!(ask(Version::HTTP_10).await.header("connection"), "close");
+    // There is no such header in HTTP/2.
+    assert_eq!(ask(Version::HTTP_2).await.header("connection"), "");
 }
 
 #[tokio::test]

@@ -328,6 +328,11 @@ impl World {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
+        self.ask(request, body).await
+    }
+
+    /// As [`Self::send`], with nothing added.
+    pub async fn ask(&self, request: http::request::Builder, body: &str) -> Answer {
         let request = request
             .body(Full::<bytes::Bytes>::from(body.to_owned()))
             .unwrap();
