@@ -26,7 +26,7 @@ pub(super) fn caller(settings: &Settings, peer: Option<SocketAddr>, headers: &He
 }
 
 /// The first untrusted address from the right of `X-Forwarded-For`, if the peer is trusted; else the
-/// peer. A part that is no address ends the walk: what stands left of it cannot be judged.
+/// peer. A part that is no address, whatever its bytes, ends the walk: what stands left of it cannot be judged.
 fn client_address(
     trusted: &[IpNet],
     peer: Option<IpAddr>,
@@ -36,14 +36,13 @@ fn client_address(
     let Some(peer) = peer.filter(is_trusted) else {
         return (peer, false);
     };
-    let lines: Vec<&str> = headers
-        .get_all("x-forwarded-for")
-        .iter()
-        .filter_map(|line| line.to_str().ok())
-        .collect();
+    let lines = headers.get_all("x-forwarded-for").iter().rev();
+    let hops = lines.flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b','));
     let mut nearest = peer;
-    for hop in lines.iter().rev().flat_map(|line| line.rsplit(',')) {
-        let Some(address) = address(hop) else { break };
+    for hop in hops {
+        let Some(address) = std::str::from_utf8(hop).ok().and_then(address) else {
+            break;
+        };
         if !is_trusted(&address) {
             return (Some(address), true);
         }
@@ -107,10 +106,11 @@ fn is_host(text: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn forwarded(values: &[&str]) -> HeaderMap {
+    fn forwarded(values: &[impl AsRef<[u8]>]) -> HeaderMap {
+        let value = |value: &[u8]| http::HeaderValue::from_bytes(value).unwrap();
         values
             .iter()
-            .map(|value| ("x-forwarded-for".parse().unwrap(), value.parse().unwrap()))
+            .map(|bytes| ("x-forwarded-for".parse().unwrap(), value(bytes.as_ref())))
             .collect()
     }
 
@@ -141,6 +141,26 @@ mod tests {
             (&["1.1.1.1, unknown, 10.9.9.9"], "10.9.9.9"),
             (&[], "10.0.0.1"),
             (&["10.0.0.7"], "10.0.0.7"),
+        ] {
+            assert_eq!(
+                client_address(&trusted, peer, &forwarded(lines)).0,
+                client.parse().ok(),
+                "{lines:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_hide_no_address() {
+        let trusted = ["10.0.0.0/8".parse().unwrap()];
+        let peer = "10.0.0.1".parse().ok();
+        for (lines, client) in [
+            (&[&b"6.6.6.6"[..], b"\xff, 1.2.3.4"][..], "1.2.3.4"),
+            (&[b"6.6.6.6, \xff, 1.2.3.4"], "1.2.3.4"),
+            (&[b"6.6.6.6", b"1.2.3.4, \xff"], "10.0.0.1"),
+            (&[b"6.6.6.6", b"\xff"], "10.0.0.1"),
+            (&[b"6.6.6.6", b"\xff, 10.0.0.2"], "10.0.0.2"),
+            (&[b"6.6.6.6, 1.2.3.4 \xff"], "10.0.0.1"),
         ] {
             assert_eq!(
                 client_address(&trusted, peer, &forwarded(lines)).0,
