@@ -9,7 +9,7 @@ use std::pin::Pin;
 
 use bytes::Bytes;
 use gateway_core::http::{Body, GatewayService};
-use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, COOKIE, LOCATION};
+use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, COOKIE, HOST, LOCATION};
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Empty, Full};
@@ -64,6 +64,8 @@ async fn page(
 ) -> Response<PageBody> {
     let mut question = Request::new(Empty::<Bytes>::new());
     *question.uri_mut() = http::Uri::from_static("/userinfo");
+    let host = HeaderValue::from_static("localhost");
+    question.headers_mut().insert(HOST, host);
     for cookie in request.headers().get_all(COOKIE) {
         question.headers_mut().append(COOKIE, cookie.clone());
     }

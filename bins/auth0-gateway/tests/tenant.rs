@@ -104,6 +104,7 @@ impl World {
         body: &str,
     ) -> (StatusCode, HeaderMap, Bytes) {
         let mut request = Request::builder().method(method).uri(path);
+        request = request.header("host", "www.example.org");
         for (name, value) in headers {
             request = request.header(*name, *value);
         }

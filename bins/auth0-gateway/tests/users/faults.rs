@@ -160,6 +160,7 @@ async fn an_export_that_breaks_in_the_middle_breaks_the_connection() {
     // Read chunk by chunk: the tenant goes away after the first.
     use http_body_util::BodyExt as _;
     let request = http::Request::get("/users/export")
+        .header("host", "www.example.org")
         .body(http_body_util::Empty::<bytes::Bytes>::new())
         .unwrap();
     let mut body = world

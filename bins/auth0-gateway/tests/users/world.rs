@@ -169,6 +169,7 @@ impl World {
                 .await;
         }
         let mut request = Request::builder().method(method).uri(path);
+        request = request.header("host", "www.example.org");
         for (name, value) in headers {
             request = request.header(*name, *value);
         }

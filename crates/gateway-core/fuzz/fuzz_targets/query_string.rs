@@ -55,7 +55,8 @@ fuzz_target!(|query: &[u8]| {
     let Ok(uri) = http::Uri::try_from(uri) else {
         return;
     };
-    let request = http::Request::get(uri).body(Empty::<bytes::Bytes>::new()).expect("a request");
+    let request = http::Request::get(uri).header("host", "www.example.org");
+    let request = request.body(Empty::<bytes::Bytes>::new()).expect("a request");
     let (runtime, service) = &*WORLD;
     let (status, body) = runtime.block_on(async {
         let answer = service.handle(request, None).await.expect("an answer");

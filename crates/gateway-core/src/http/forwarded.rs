@@ -2,11 +2,14 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use http::HeaderMap;
 use http::header::{HOST, USER_AGENT};
+use http::request::Parts;
 use http::uri::Authority;
+use http::{HeaderMap, Uri, Version};
 use ipnet::IpNet;
 
+use super::head::twice;
+use crate::Error;
 use crate::config::Settings;
 use crate::gateway::Caller;
 
@@ -65,12 +68,33 @@ fn address(text: &str) -> Option<IpAddr> {
     parsed.map(|address: IpAddr| address.to_canonical())
 }
 
+/// Refuses a request that does not say for which host it is, or says it in two ways (RFC 9112, section 3.2):
+/// what stands in front may have read the other one.
+pub(super) fn check_host(parts: &Parts) -> Result<(), Error> {
+    let mut hosts = parts.headers.get_all(HOST).iter();
+    let host = hosts.next();
+    if hosts.next().is_some() {
+        return Err(twice("host"));
+    }
+    let authority = parts.uri.authority().map(Authority::as_str);
+    if host.is_some_and(|host| !host.to_str().is_ok_and(is_host))
+        || authority.is_some_and(|authority| !is_host(authority))
+    {
+        return Err(Error::BadRequest("host is no host".to_owned()));
+    }
+    // Before HTTP/1.1 there was no such header, after it there need be none.
+    if parts.version == Version::HTTP_11 && host.is_none() && authority.is_none() {
+        return Err(Error::BadRequest("host is required".to_owned()));
+    }
+    Ok(())
+}
+
 /// This host as the browser knows it (`https://host`), for the `returnTo` of a sign-out alone: Auth0
 /// holds that against its own list.
 ///
 /// With `ORIGINAL_PROTOCOL_HEADER`, that header and `x-forwarded-host` are believed; without, it is
-/// `https` and the `Host`. What is no protocol or host is passed over.
-pub(super) fn origin(settings: &Settings, headers: &HeaderMap) -> Option<String> {
+/// `https` and the target's host or, as a rule, the `Host`. What is no protocol or host is passed over.
+pub(super) fn origin(settings: &Settings, uri: &Uri, headers: &HeaderMap) -> Option<String> {
     let first = |name: &str| {
         let value = headers.get(name)?.to_str().ok()?;
         value
@@ -79,7 +103,11 @@ pub(super) fn origin(settings: &Settings, headers: &HeaderMap) -> Option<String>
             .map(str::trim)
             .filter(|part| !part.is_empty())
     };
-    let own_host = first(HOST.as_str()).filter(|host| is_host(host));
+    let own_host = match uri.authority() {
+        Some(authority) => Some(authority.as_str()),
+        None => headers.get(HOST).and_then(|host| host.to_str().ok()),
+    };
+    let own_host = own_host.filter(|host| is_host(host));
     let (protocol, host) = match &settings.original_protocol_header {
         Some(name) => {
             let protocol = first(name).filter(|protocol| matches!(*protocol, "http" | "https"));
@@ -95,11 +123,20 @@ pub(super) fn origin(settings: &Settings, headers: &HeaderMap) -> Option<String>
     host.map(|host| format!("{protocol}://{host}"))
 }
 
+/// A host with or without a port. A comma is none of it: it joins what was given twice.
 fn is_host(text: &str) -> bool {
-    !text.contains('@')
-        && text
-            .parse::<Authority>()
-            .is_ok_and(|authority| !authority.host().is_empty())
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, port),
+        _ => (text, ""),
+    };
+    let is_port = port.is_empty()
+        || (port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok());
+    // Nearly every name there is, without the copy that the parser makes.
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+    is_port
+        && !host.is_empty()
+        && (host.bytes().all(is_plain)
+            || !host.contains(',') && host.parse::<Authority>().is_ok_and(|a| a.host() == host))
 }
 
 #[cfg(test)]

@@ -46,7 +46,7 @@ pub(super) async fn logout(gateway: &Arc<Gateway>, context: &Context<'_>) -> Res
     if let Some(session) = &session {
         gateway.sign_out(session).await?;
     }
-    let origin = forwarded::origin(&gateway.settings, context.headers);
+    let origin = forwarded::origin(&gateway.settings, context.uri, context.headers);
     let location = Gateway::logout_location(&client, redirect, origin.as_deref());
     respond::with_cookie(respond::found(&location)?, &cookies::clear_session(&client))
 }

@@ -186,8 +186,10 @@ impl GatewayService {
         ResponseFuture(State::Pending(Box::pin(work.instrument(span))))
     }
 
-    /// Is there such a route here, for this method, and are the headers in order?
+    /// Is it clear for which host it is, is there such a route here, for this method, and are the headers in
+    /// order?
     fn admit(&self, parts: &Parts, head_fault: Option<Error>) -> Result<Found, Error> {
+        forwarded::check_host(parts)?;
         let shared = &self.shared;
         let settings = &shared.gateway.settings;
         let found = shared

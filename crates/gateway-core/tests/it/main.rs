@@ -9,6 +9,7 @@
 
 mod config;
 mod documentation;
+mod host;
 mod revoke;
 mod sign_in;
 mod stay;

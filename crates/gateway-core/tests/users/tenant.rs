@@ -388,6 +388,7 @@ impl World {
         body: &[u8],
     ) -> (StatusCode, HeaderMap, String) {
         let mut request = Request::builder().method(method).uri(path);
+        request = request.header("host", "www.example.org");
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
