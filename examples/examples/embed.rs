@@ -51,7 +51,8 @@ fn app(loaded: Loaded) -> Result<Router, Box<dyn std::error::Error>> {
         imports: None,
         metrics: None,
         sessions: Arc::new(sessions),
-        one_time: store,
+        one_time: Arc::clone(&store) as _,
+        records: store,
     });
     let gateway = GatewayService::new(Arc::new(gateway))?;
     Ok(Router::new()

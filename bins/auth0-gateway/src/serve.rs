@@ -224,6 +224,7 @@ pub(crate) async fn assemble(loaded: Loaded) -> Result<Assembled, BoxError> {
         metrics: Some(Arc::new(metrics)),
         sessions,
         one_time: stores.one_time,
+        records: stores.records,
     }));
     let service = GatewayService::new(Arc::clone(&gateway))?;
 

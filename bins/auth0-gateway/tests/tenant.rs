@@ -87,7 +87,8 @@ async fn world_with(
         imports: None,
         metrics: None,
         sessions: Arc::new(sessions),
-        one_time: store,
+        one_time: Arc::clone(&store) as _,
+        records: store,
     });
     World {
         tenant: Arc::new(tenant),

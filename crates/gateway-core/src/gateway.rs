@@ -7,7 +7,7 @@ use std::time::Duration;
 use auth0_api::{AccessToken, AuthenticationApi, ManagementApi, RefreshToken, TokenVerifier};
 use bytes::Bytes;
 use serde_json::{Map, Value};
-use sessionkit::{OneTimeStore, Sessions};
+use sessionkit::{OneTimeStore, RecordStore, Sessions};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -43,6 +43,8 @@ pub struct Parts {
     pub metrics: Option<Arc<dyn Metrics>>,
     /// Where the state of a sign-in is kept: the same store, as a rule.
     pub one_time: Arc<dyn OneTimeStore>,
+    /// Where it is kept how far a logout token has got: the same store, as a rule.
+    pub records: Arc<dyn RecordStore>,
 }
 
 /// Signs people in, keeps them signed in, answers who they are, and signs them out.
@@ -57,6 +59,7 @@ pub struct Gateway {
     pub(crate) verifier: TokenVerifier,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) one_time: Arc<dyn OneTimeStore>,
+    pub(crate) records: Arc<dyn RecordStore>,
     /// Revocations that nobody may be waiting for.
     revocations: TaskTracker,
     stopping: CancellationToken,
@@ -78,6 +81,7 @@ impl Gateway {
             metrics: parts.metrics,
             sessions: parts.sessions,
             one_time: parts.one_time,
+            records: parts.records,
             revocations: TaskTracker::new(),
             stopping: CancellationToken::new(),
         }

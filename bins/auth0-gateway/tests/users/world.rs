@@ -143,7 +143,8 @@ impl World {
             imports: Some(Arc::new(imports)),
             metrics: None,
             sessions: Arc::new(sessions),
-            one_time: store,
+            one_time: Arc::clone(&store) as _,
+            records: store,
         }));
         Self {
             tenant,

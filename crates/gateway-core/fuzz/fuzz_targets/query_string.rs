@@ -45,7 +45,8 @@ static WORLD: LazyLock<(Runtime, GatewayService)> = LazyLock::new(|| {
         imports: None,
         metrics: None,
         sessions: Arc::new(sessions),
-        one_time: store,
+        one_time: Arc::clone(&store) as _,
+        records: store,
     });
     (runtime, GatewayService::new(Arc::new(gateway)).expect("a service"))
 });

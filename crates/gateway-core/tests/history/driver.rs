@@ -275,6 +275,7 @@ impl World {
             metrics: None,
             sessions: Arc::new(sessions),
             one_time: Arc::clone(&self.memory) as _,
+            records: Arc::clone(&self.memory) as _,
         });
         Process {
             replica,

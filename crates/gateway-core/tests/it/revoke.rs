@@ -4,7 +4,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use sessionkit::Clock as _;
+use sessionkit::testing::MockSessionStore;
+use sessionkit::{Clock as _, StoreError};
 
 use crate::world::{World, world, world_with};
 
@@ -102,6 +103,27 @@ async fn without_a_sid_all_sessions_of_the_subject_end_and_a_replay_is_refused()
     let again = world.sign_in("opaque", "mia").await.sid();
     assert_eq!(world.backchannel(&json!({"sub": "mia"})).await, 400);
     assert!(world.opens(&again).await);
+}
+
+#[tokio::test]
+async fn a_logout_token_that_could_not_be_served_may_be_sent_again() {
+    let world = world();
+    let mut away = MockSessionStore::new();
+    let error = || StoreError("away".into());
+    away.expect_sessions_of()
+        .returning(move |_, _| Err(error()));
+    let away = world.replica(away);
+    let sid = world.sign_in("opaque", "mia").await.sid();
+    assert_eq!(away.backchannel(&json!({"sub": "mia"})).await, 503);
+    assert!(world.opens(&sid).await);
+    // Who signs in between is not meant.
+    world.clock.advance(Duration::from_secs(61));
+    let later = world.sign_in("opaque", "mia").await.sid();
+    assert_eq!(world.backchannel(&json!({"sub": "mia"})).await, 200);
+    assert!(!world.opens(&sid).await);
+    assert!(world.opens(&later).await);
+    assert_eq!(world.backchannel(&json!({"sub": "mia"})).await, 400);
+    assert!(world.opens(&later).await);
 }
 
 #[tokio::test]

@@ -16,14 +16,14 @@ use auth0_api::{
 use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use gateway_core::config::{Environment, load};
+use gateway_core::config::{Environment, Loaded, load};
 use gateway_core::http::{Body, GatewayService};
 use gateway_core::{Gateway, Parts};
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use serde_json::{Map, Value, json};
 use sessionkit::testing::TestClock;
-use sessionkit::{Clock, Lifetimes, MemoryStore, Sessions};
+use sessionkit::{Clock, Lifetimes, MemoryStore, SessionStore, Sessions};
 
 pub const CLIENT_SECRET: &str = "canary-client-secret";
 pub const PASSWORD: &str = "canary-password";
@@ -202,6 +202,8 @@ pub struct World {
     pub clock: Arc<TestClock>,
     pub service: GatewayService,
     pub gateway: Arc<Gateway>,
+    loaded: Loaded,
+    store: Arc<MemoryStore>,
 }
 
 /// Clients: `api` keeps tokens itself, `website` has a cookie, `opaque` one of random bits, `strict`
@@ -259,26 +261,40 @@ pub fn world_with(variables: &[(&'static str, &'static str)]) -> World {
         live_refresh_token: Mutex::default(),
     });
     let store = Arc::new(MemoryStore::new());
+    let sessions = Arc::clone(&store);
+    put_together(auth0, clock, loaded, store, sessions)
+}
+
+fn put_together(
+    auth0: Arc<FakeAuth0>,
+    clock: Arc<TestClock>,
+    loaded: Loaded,
+    store: Arc<MemoryStore>,
+    sessions: Arc<dyn SessionStore>,
+) -> World {
     let sessions = Arc::new(Sessions::new(
-        Arc::clone(&store) as _,
+        sessions,
         Arc::clone(&clock) as _,
         Lifetimes::default(),
     ));
     let gateway = Arc::new(Gateway::new(Parts {
-        settings: loaded.settings,
-        clients: loaded.clients,
+        settings: loaded.settings.clone(),
+        clients: loaded.clients.clone(),
         api: Arc::clone(&auth0) as _,
         management: None,
         imports: None,
         metrics: None,
         sessions,
-        one_time: store,
+        one_time: Arc::clone(&store) as _,
+        records: Arc::clone(&store) as _,
     }));
     World {
         auth0,
         clock,
         service: GatewayService::new(Arc::clone(&gateway)).unwrap(),
         gateway,
+        loaded,
+        store,
     }
 }
 
@@ -314,6 +330,17 @@ impl Answer {
 }
 
 impl World {
+    /// Another replica of it, whose sessions are behind something else.
+    pub fn replica(&self, sessions: impl SessionStore + 'static) -> World {
+        put_together(
+            Arc::clone(&self.auth0),
+            Arc::clone(&self.clock),
+            self.loaded.clone(),
+            Arc::clone(&self.store),
+            Arc::new(sessions),
+        )
+    }
+
     pub async fn send(
         &self,
         method: &str,

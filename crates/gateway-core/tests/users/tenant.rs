@@ -347,7 +347,8 @@ pub(crate) fn world(management: Option<Value>) -> World {
         imports: management.is_some().then(|| Arc::new(imports)),
         metrics: None,
         sessions,
-        one_time: store,
+        one_time: Arc::clone(&store) as _,
+        records: store,
     }));
     World {
         tenant,
