@@ -62,7 +62,10 @@ impl Gateway {
                     .sessions_by_identity_provider_session(sid, now)
                     .await?
             }
-            (None, Some(subject)) => store.sessions_of(subject, now).await?,
+            (None, Some(subject)) => {
+                self.refuse_adoption(issuer, subject).await?;
+                store.sessions_of(subject, now).await?
+            }
             (None, None) => Vec::new(),
         };
         let mut ended = 0;

@@ -43,7 +43,8 @@ pub struct Parts {
     pub metrics: Option<Arc<dyn Metrics>>,
     /// Where the state of a sign-in is kept: the same store, as a rule.
     pub one_time: Arc<dyn OneTimeStore>,
-    /// Where it is kept how far a logout token has got: the same store, as a rule.
+    /// Where it is kept how far a logout token has got, and whose older tokens are not adopted: the same
+    /// store, as a rule.
     pub records: Arc<dyn RecordStore>,
 }
 

@@ -264,7 +264,17 @@ impl Gateway {
                     tracing::warn!(%error, "a superseded session was not ended");
                 }
             }
-            Ok(Verdict::Unknown) => {}
+            // Unless it is claimed, the next check would make a session of it.
+            Ok(Verdict::Unknown) => {
+                let forgone = match self.adoptable(cookie.as_bytes(), Presented::Cookie).await {
+                    Ok(Some(token)) => self.forgo(&token).await,
+                    Ok(None) => Ok(()),
+                    Err(error) => Err(error),
+                };
+                if let Err(error) = forgone {
+                    tracing::warn!(%error, "a superseded token may still be adopted");
+                }
+            }
             Err(error) => tracing::warn!(%error, "a superseded session was not looked up"),
         }
     }

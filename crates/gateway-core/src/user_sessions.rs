@@ -1,5 +1,6 @@
 //! Sessions as an administrator sees them.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use auth0_api::RefreshToken;
@@ -56,6 +57,13 @@ impl Gateway {
     /// # Errors
     /// [`Error::Store`].
     pub async fn end_sessions_of(&self, user_id: &str) -> Result<usize, Error> {
+        let clients = self.clients.by_name.values();
+        let issuers: BTreeSet<&str> = clients
+            .map(|client| client.application.tenant.issuer())
+            .collect();
+        for issuer in issuers {
+            self.refuse_adoption(issuer, user_id).await?;
+        }
         let ended = self
             .sessions
             .store()

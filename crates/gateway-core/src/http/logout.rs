@@ -16,7 +16,7 @@ use crate::{Error, cookies};
 pub(super) async fn logout(gateway: &Arc<Gateway>, context: &Context<'_>) -> Result<Answer, Error> {
     let redirect = context.query()?;
     let redirect = redirect.get(&["redirect", "redirectUri"])?;
-    let session = match context.head.credential() {
+    let (session, unadopted) = match context.head.credential() {
         Some((value, presented)) => {
             match gateway
                 .sessions
@@ -24,17 +24,19 @@ pub(super) async fn logout(gateway: &Arc<Gateway>, context: &Context<'_>) -> Res
                 .await?
             {
                 Verdict::Live(session) | Verdict::RunOut(session) | Verdict::Expired(session) => {
-                    Some(session)
+                    (Some(session), None)
                 }
-                Verdict::Unknown => None,
+                // Unless it is claimed, the next check would make a session of it.
+                Verdict::Unknown => (None, gateway.adoptable(value, presented).await?),
             }
         }
-        None => None,
+        None => (None, None),
     };
     // The session's own client, whatever the headers say; without a session, theirs.
-    let client = match &session {
-        Some(session) => gateway.client_of(session)?,
-        None => Arc::clone(
+    let client = match (&session, &unadopted) {
+        (Some(session), _) => gateway.client_of(session)?,
+        (None, Some(token)) => Arc::clone(&token.client),
+        (None, None) => Arc::clone(
             gateway
                 .clients
                 .select(context.head.client_type, context.head.secret)?,
@@ -45,6 +47,9 @@ pub(super) async fn logout(gateway: &Arc<Gateway>, context: &Context<'_>) -> Res
     }
     if let Some(session) = &session {
         gateway.sign_out(session).await?;
+    }
+    if let Some(token) = &unadopted {
+        gateway.forgo(token).await?;
     }
     let origin = forwarded::origin(&gateway.settings, context.uri, context.headers);
     let location = Gateway::logout_location(&client, redirect, origin.as_deref());

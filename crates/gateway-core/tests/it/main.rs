@@ -7,6 +7,7 @@
     reason = "a test fails by panicking, and has no public items"
 )]
 
+mod adoption;
 mod config;
 mod documentation;
 mod host;
