@@ -502,7 +502,7 @@ fn state_value(client: &Client, given: Option<&str>) -> Result<String, Error> {
         return random();
     }
     match given {
-        Some(state) if (8..=512).contains(&state.len()) => Ok(state.to_owned()),
+        Some(state) if (8..=512).contains(&state.chars().count()) => Ok(state.to_owned()),
         Some(_) => Err(Error::BadRequest(
             "state must have 8 to 512 characters".to_owned(),
         )),

@@ -179,6 +179,11 @@ async fn a_required_state_is_the_callers_own() {
     );
     let (state, _) = world.begin("/authorize?state=my-own-state", "strict").await;
     assert_eq!(state, "my-own-state");
+    // Characters count, not bytes.
+    for (length, status) in [(7, 400), (8, 302), (512, 302), (513, 400)] {
+        let path = format!("/authorize?state={}", "%C3%B6".repeat(length));
+        assert_eq!(world.get(&path, &strict).await.status, status, "{length}");
+    }
     let (state, _) = world
         .begin("/authorize?state=my-own-state", "website")
         .await;
