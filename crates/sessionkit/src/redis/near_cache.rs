@@ -301,10 +301,17 @@ impl NearCache {
         }
     }
 
-    /// The connection answered something that was asked at this instant.
+    /// The connection answered something that was asked at this instant. A time to let go of what is too
+    /// old to be served, too: nobody may ask for it again.
     pub(super) fn heartbeat(&self, generation: u64, asked: Instant) {
-        let writer = self.writer();
+        let mut writer = self.writer();
         if writer.generation == generation {
+            while let Some((read, oldest)) = writer.order.front().copied()
+                && asked.saturating_duration_since(read) >= self.age
+            {
+                writer.order.pop_front();
+                self.forget(&mut writer, read, &oldest);
+            }
             let until = (asked + SILENCE).saturating_duration_since(self.birth);
             let until = u64::try_from(until.as_millis()).unwrap_or(u64::MAX);
             self.alive_until.store(until, Ordering::Release);

@@ -205,6 +205,15 @@ async fn the_near_cache_is_bounded() {
     assert!(peek());
     tokio::time::sleep(Duration::from_millis(1050)).await;
     assert!(!peek());
+    // Nobody reads them again, and they go all the same.
+    let gone = async {
+        while store.status().near_cache.sessions > 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), gone)
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
