@@ -131,13 +131,17 @@ impl Environment for DevEnvironment {
         match name {
             "HTTP_HOST" => Some("127.0.0.1".to_owned()),
             // Its people are new with each start, so nothing is kept for the next one.
-            "SESSION_STORE_PATH" => ProcessEnvironment.variable(name).or_else(|| {
+            "SESSION_STORE_PATH" if !ProcessEnvironment.is_set(name) => {
                 let file = self.folder.join("sessions.redb");
                 file.to_str().map(str::to_owned)
-            }),
+            }
             "ORIGINAL_PROTOCOL_HEADER" => Some(ORIGINAL_PROTOCOL.as_str().to_owned()),
             _ => ProcessEnvironment.variable(name),
         }
+    }
+
+    fn is_set(&self, name: &str) -> bool {
+        self.variable(name).is_some() || ProcessEnvironment.is_set(name)
     }
 
     fn read_file(&self, path: &Path) -> io::Result<String> {

@@ -14,6 +14,10 @@ impl Environment for ProcessEnvironment {
         std::env::var(name).ok()
     }
 
+    fn is_set(&self, name: &str) -> bool {
+        std::env::var_os(name).is_some()
+    }
+
     fn read_file(&self, path: &Path) -> io::Result<String> {
         std::fs::read_to_string(path)
     }

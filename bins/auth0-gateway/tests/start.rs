@@ -2,7 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::ffi::OsStr;
 use std::net::TcpListener;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -58,6 +60,24 @@ fn refuses(folder: &Path, variables: &[(&str, &str)], status: i32, words: &[&str
     let last = said.lines().last().unwrap();
     for word in words {
         assert!(last.contains(word), "no {word:?} in {last}");
+    }
+}
+
+#[test]
+fn a_variable_that_is_no_text_is_a_fault_of_the_configuration() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = command(folder.path(), &[]);
+    command.arg("check-config");
+    // Taken for none, the first would leave the management routes open.
+    let names = ["MANAGEMENT_API_KEYS", "REDIS_PASSWORD_FILE"];
+    for name in names {
+        command.env(name, OsStr::from_bytes(b"cl\xe9-0123456789-abcdef"));
+    }
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    for name in names {
+        assert!(said.contains(&format!("{name}: is not UTF-8")), "{said}");
     }
 }
 

@@ -8,8 +8,13 @@ use crate::json::Tree;
 
 /// Where variables and files come from: the process' own, or a test's.
 pub trait Environment {
-    /// The value of a variable.
+    /// The value of a variable, if it is text.
     fn variable(&self, name: &str) -> Option<String>;
+
+    /// Is a variable set, be it to something that is no text?
+    fn is_set(&self, name: &str) -> bool {
+        self.variable(name).is_some()
+    }
 
     /// The text of a file.
     ///
@@ -24,9 +29,17 @@ pub(super) fn variable(
     name: &str,
     report: &mut Report,
 ) -> Option<String> {
-    let set = |name: &str| environment.variable(name).filter(|value| !value.is_empty());
+    let mut set = |name: &str| {
+        let value = environment.variable(name);
+        // Taken for none, a protection that was asked for would be off.
+        if value.is_none() && environment.is_set(name) {
+            report.fault(name, "is not UTF-8", "set it to text, or remove it");
+        }
+        value.filter(|value| !value.is_empty())
+    };
     let file_variable = format!("{name}_FILE");
-    match (set(name), set(&file_variable)) {
+    let (value, file) = (set(name), set(&file_variable));
+    match (value, file) {
         (value, None) => value,
         (Some(_), Some(_)) => {
             report.fault(
