@@ -338,7 +338,7 @@ impl Answer {
 
 impl World {
     /// Another replica of it, whose sessions are behind something else.
-    pub fn replica(&self, sessions: impl SessionStore + 'static) -> World {
+    pub fn replica(&self, sessions: impl SessionStore + 'static) -> Self {
         put_together(
             Arc::clone(&self.auth0),
             Arc::clone(&self.clock),
