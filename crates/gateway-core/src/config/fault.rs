@@ -1,5 +1,6 @@
 //! What is wrong with a configuration, all of it at once.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 /// One thing that is wrong: where, what, and the mend. Never holds a value that could be a secret.
@@ -56,6 +57,8 @@ impl fmt::Display for Warning {
 pub(super) struct Report {
     pub(super) faults: Vec<Fault>,
     pub(super) warnings: Vec<Warning>,
+    /// Places where more that is wrong is but a consequence.
+    settled: BTreeSet<String>,
 }
 
 impl Report {
@@ -66,6 +69,9 @@ impl Report {
         mend: impl Into<String>,
     ) {
         let (location, problem, mend) = (location.into(), problem.into(), mend.into());
+        if self.settled.contains(&location) {
+            return;
+        }
         self.faults.push(Fault {
             location,
             problem,
@@ -78,6 +84,12 @@ impl Report {
             location: location.into(),
             message: message.into(),
         });
+    }
+
+    /// One mend, one fault: where there is one already, no other is noted from now on.
+    pub(super) fn settle(&mut self) {
+        let locations = self.faults.iter().map(|fault| fault.location.clone());
+        self.settled.extend(locations);
     }
 
     /// The faults, in order and each once.

@@ -81,5 +81,7 @@ fn read_document(
     let mut lookup =
         |name: &str, report: &mut Report| variables::variable(environment, name, report);
     variables::substitute(&mut document, "", &mut lookup, report);
+    // What stands in for a variable that is not set has faults of its own.
+    report.settle();
     read_clients::read(&document, report)
 }

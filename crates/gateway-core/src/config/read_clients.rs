@@ -101,12 +101,12 @@ fn named(
 ) -> Option<Arc<Client>> {
     let found = clients.get(name).cloned();
     // A client that is there but faulty has been reported.
-    if found.is_none()
-        && report
-            .faults
-            .iter()
-            .all(|f| !f.location.starts_with(&join("/clients", name)))
-    {
+    let client = join("/clients", name);
+    let is_within = |location: &str| {
+        let rest = location.strip_prefix(&client);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    if found.is_none() && !report.faults.iter().any(|f| is_within(&f.location)) {
         report.fault(at, "names no client", "use one of the names in /clients");
     }
     found
@@ -147,6 +147,10 @@ fn client(name: &str, at: String, tree: &Tree, report: &mut Report) -> Option<Cl
     let redirect_url = object.text("redirectUrl", report).and_then(|text| {
         let at = object.at("redirectUrl");
         http_url(text, &at, report).inspect(|url| {
+            // RFC 6749, section 3.1.2.
+            if url.fragment().is_some() {
+                report.fault(&at, "has a fragment (#)", "remove it");
+            }
             if url.scheme() == "http" && !is_loopback(url) {
                 report.warn(&at, "is plain http: codes travel in the clear");
             }

@@ -100,6 +100,11 @@ fn replaced(
     let mut rest = text;
     while let Some((before, after)) = rest.split_once("{{") {
         let Some((name, after)) = after.split_once("}}") else {
+            report.fault(
+                pointer,
+                "has {{ and no }} behind it",
+                "close it, or write the text into a variable",
+            );
             break;
         };
         let is_name = |name: &str| {

@@ -137,6 +137,76 @@ fn a_map_of_connections_names_some_with_their_ids() {
 }
 
 #[test]
+fn a_missing_variable_is_one_fault() {
+    let mut config = good();
+    let web = &mut config["clients"]["web"];
+    for key in [
+        "auth0Url",
+        "redirectUrl",
+        "sameSite",
+        "sessionCookie",
+        "logoutMethod",
+        "defaultConnection",
+    ] {
+        web[key] = json!("{{NOPE}}");
+    }
+    web["supportedConnections"] = json!(["a", "x-{{NOPE}}"]);
+    web["supportedSigningAlgs"] = json!(["{{NOPE}}"]);
+    web["allowedRedirectUrls"] = json!(["https://{{NOPE}}/x", "https://{{NOPE}}/y"]);
+    web["scopes"] = json!(["{{NOPE}}"]);
+    web["webLogin"] = json!(true);
+    config["defaultClient"] = json!("{{NOPE}}");
+    config["apiKeys"] = json!([{"sha256": "{{NOPE}}", "client": "{{NOPE}}"}]);
+    config["customClaimsNamespaces"] = json!(["{{NOPE}}", "https://x/{{NOPE}}"]);
+    config["managementClient"] = json!({
+        "auth0Url": "{{NOPE}}", "clientId": "m", "clientSecret": "s",
+        "supportedConnections": ["a"], "defaultCreateUserConnection": "{{NOPE}}",
+    });
+    let faults = parse(&config).unwrap_err();
+    for fault in &faults.0 {
+        assert!(fault.problem.contains("the variable NOPE"), "{faults}");
+    }
+    let mut places: Vec<_> = faults.0.iter().map(|fault| &fault.location).collect();
+    let count = places.len();
+    places.dedup();
+    assert_eq!((places.len(), count), (18, 18), "{faults}");
+}
+
+#[test]
+fn a_client_that_is_not_there_is_told_from_a_faulty_one_with_a_longer_name() {
+    let mut config = good();
+    config["clients"]["web2"] = json!({});
+    config["clients"]["a/b"] = json!({});
+    let is_told = |name: &str| {
+        let mut config = config.clone();
+        config["defaultClient"] = json!(name);
+        let faults = parse(&config).unwrap_err();
+        faults
+            .0
+            .iter()
+            .any(|fault| fault.location == "/defaultClient")
+    };
+    assert!(is_told("we") && is_told("a"));
+    assert!(!is_told("web2") && !is_told("a/b") && !is_told("web"));
+}
+
+#[test]
+fn what_no_server_would_take_is_a_fault() {
+    for (key, value) in [
+        ("clientSecret", "{{NOPE"),
+        ("clientSecret", "{{SECRET}} {{NOPE"),
+        ("redirectUrl", "https://www.example.org/callback#top"),
+        ("redirectUrl", "https://www.example.org/callback#"),
+    ] {
+        let mut config = good();
+        config["clients"]["web"][key] = json!(value);
+        let faults = parse(&config).unwrap_err();
+        let places: Vec<_> = faults.0.iter().map(|fault| &fault.location).collect();
+        assert_eq!(places, [&format!("/clients/web/{key}")], "{faults}");
+    }
+}
+
+#[test]
 fn what_the_store_would_refuse_is_a_fault_of_the_configuration() {
     const REDIS: (&str, &str) = ("REDIS_HOSTS", "r");
     for (name, variables) in [
