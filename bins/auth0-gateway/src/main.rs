@@ -1,6 +1,7 @@
 //! The gateway as a server: settings, listeners and signals. All that decides anything is in
 //! `gateway-core`.
 
+mod certificates;
 #[cfg(feature = "dev")]
 mod dev;
 #[cfg(feature = "dev")]

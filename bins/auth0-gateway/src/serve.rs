@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use auth0_api::{Auth0Client, ClientSettings, Governor, ManagementApi, ManagementClient};
-use gateway_core::config::{Clients, Loaded, ManagementAccess, load};
+use gateway_core::config::{Clients, Loaded, ManagementAccess};
 use gateway_core::http::{GatewayService, Listener};
 use gateway_core::imports::Imports;
 use gateway_core::{Gateway, Parts};
@@ -16,6 +16,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
+use crate::certificates::load;
 use crate::environment::ProcessEnvironment;
 use crate::metrics::{OlderKeys, Registered};
 use crate::{logging, server, store};

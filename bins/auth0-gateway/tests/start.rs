@@ -16,6 +16,16 @@ const CONFIG: &str = r#"{"clients": {"app": {"auth0Url": "http://127.0.0.1:1", "
     "clientSecret": "secret", "redirectUrl": "http://localhost/callback", "scopes": ["profile"]}},
     "managementClient": {"auth0Url": "http://127.0.0.1:1", "clientId": "id", "clientSecret": "secret"}}"#;
 
+/// A certificate without extensions, from before version 3.
+const VERSION_1: &str = "-----BEGIN CERTIFICATE-----
+MIIBFzCBvQIUd4tLnZxXCF44fl+v9vJCs7cIHkowCgYIKoZIzj0EAwIwDTELMAkG
+A1UEAwwCdjEwIBcNMjYxMTI0MTk0NDIzWhgPMjEyNjEwMzExOTQ0MjNaMA0xCzAJ
+BgNVBAMMAnYxMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEeHRAcGj+QDhlxELM
+iid1DFbJvhJptii8ayspzQkUwNXM9/Y7mvH6BEKhvNlvUd7as90WpkreaUf423nL
+AYEOrjAKBggqhkjOPQQDAgNJADBGAiEAgeU2OMz/AR3AKSqrDiFrKdsePnPbfBR9
+zzDtaMzVIu8CIQCwZ+e+L46ZOYeAxI2uvfbmNaIvCi/WscZAHbklPaz6iQ==
+-----END CERTIFICATE-----";
+
 fn command(folder: &Path, variables: &[(&str, &str)]) -> Command {
     std::fs::write(folder.join("config.json"), CONFIG).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_auth0-gateway"));
@@ -79,6 +89,54 @@ fn a_variable_that_is_no_text_is_a_fault_of_the_configuration() {
     for name in names {
         assert!(said.contains(&format!("{name}: is not UTF-8")), "{said}");
     }
+}
+
+#[test]
+fn a_certificate_that_cannot_be_used_is_a_fault_of_the_configuration() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let junk = |what: &str| format!("-----BEGIN {what}-----\nAAAA\n-----END {what}-----\n");
+    let made = || rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let (own, other) = (made(), made());
+    let (certificate, key) = (own.cert.pem(), own.signing_key.serialize_pem());
+    let other_key = other.signing_key.serialize_pem();
+    let (junk_certificate, junk_key) = (junk("CERTIFICATE"), junk("PRIVATE KEY"));
+    std::fs::write(folder.join("junk.pem"), &junk_certificate).unwrap();
+    std::fs::write(folder.join("good.pem"), &certificate).unwrap();
+    let odd = [
+        b"# caf\xe9\n",
+        junk_certificate.as_bytes(),
+        certificate.as_bytes(),
+    ]
+    .concat();
+    std::fs::write(folder.join("bundle.pem"), odd).unwrap();
+    let client = |certificate, key| {
+        [
+            ("REDIS_CLIENT_CERT", certificate),
+            ("REDIS_CLIENT_KEY", key),
+        ]
+        .to_vec()
+    };
+    let good = client(certificate.as_str(), key.as_str());
+    for (name, variables) in [
+        ("REDIS_CA", vec![("REDIS_CA_FILE", "junk.pem")]),
+        ("REDIS_CLIENT_CERT", client(&junk_certificate, &key)),
+        ("REDIS_CLIENT_CERT", client(VERSION_1, &key)),
+        ("REDIS_CLIENT_KEY", client(&certificate, &junk_key)),
+        ("REDIS_CLIENT_KEY", client(&certificate, &other_key)),
+        ("SSL_CERT_FILE", vec![("SSL_CERT_FILE", "missing.pem")]),
+        ("SSL_CERT_FILE", vec![("SSL_CERT_FILE", "config.json")]),
+        ("SSL_CERT_FILE", vec![("SSL_CERT_FILE", "junk.pem")]),
+    ] {
+        let variables = [&[("REDIS_HOSTS", "127.0.0.1:1")], &*variables].concat();
+        refuses(folder, &variables, 2, &[&format!("  {name}: ")]);
+    }
+    let more = [
+        ("REDIS_HOSTS", "127.0.0.1:1"),
+        ("REDIS_CA_FILE", "good.pem"),
+        ("SSL_CERT_FILE", "bundle.pem"),
+    ];
+    starts(folder, &[&good, &more[..]].concat());
 }
 
 #[test]

@@ -2,11 +2,13 @@
 
 use std::error::Error as _;
 
-use redis::RedisError;
+use redis::{ErrorKind, RedisError};
 
 use crate::StoreError;
 
 const BROKE: &str = "the connection to Redis broke";
+/// The library judges certificates at the first connection only.
+const UNUSABLE: &str = "our certificate for Redis cannot be used";
 
 /// An error, judged.
 #[derive(Debug)]
@@ -44,6 +46,7 @@ impl Trouble {
             None if error.is_timeout() => ("Redis does not answer in time", false),
             None if error.is_connection_refusal() => ("Redis refuses connections", true),
             None if error.is_io_error() || error.is_unrecoverable_error() => (BROKE, true),
+            None if error.kind() == ErrorKind::InvalidClientConfig => (UNUSABLE, true),
             None => ("Redis gave an answer that cannot be read", true),
         };
         let code = error.code().filter(|_| text == "Redis refuses a command");
@@ -53,6 +56,9 @@ impl Trouble {
         let text = match (code, cause) {
             (Some(code), _) => format!("{text} ({code})"),
             (None, Some(cause)) if text == BROKE => format!("{text}: {cause}"),
+            (None, _) if text == UNUSABLE => {
+                format!("{text}: {}", error.detail().unwrap_or("settings of TLS"))
+            }
             (None, _) => text.to_owned(),
         };
         Self { text, reconnect }
@@ -91,9 +97,20 @@ mod tests {
     }
 
     #[test]
+    fn a_certificate_of_ours_that_tls_refuses_is_named() {
+        let cause = "invalid peer certificate: Other(UnsupportedCertVersion)".to_owned();
+        let error = ErrorKind::InvalidClientConfig;
+        let trouble = Trouble::of(&RedisError::from((error, "TLS", cause.clone())));
+        assert_eq!(
+            trouble.text,
+            format!("our certificate for Redis cannot be used: {cause}")
+        );
+    }
+
+    #[test]
     fn words_of_the_server_are_not_repeated() {
         let refused = "canary is no key of yours".to_owned();
-        let error = redis::ErrorKind::Extension;
+        let error = ErrorKind::Extension;
         let trouble = Trouble::of(&RedisError::from((error, "canary", refused)));
         assert!(!trouble.text.contains("canary"), "{}", trouble.text);
     }
