@@ -23,7 +23,7 @@ use crate::gateway::{
 };
 use crate::random::Random;
 use crate::redis::Redis;
-use crate::relay::{Hold, Relay};
+use crate::relay::{Hold, Relay, some_run_out};
 
 const REPLICAS: usize = 3;
 /// In each history.
@@ -684,18 +684,7 @@ async fn start(histories: usize) -> (Arc<World>, Machines) {
     let mut seed = seed(histories * PEOPLE);
     // Its tokens have an id: a value is one session's for ever.
     seed.apis[0].token_dialect = TokenDialect::Rfc9068Profile;
-    // Some tokens have run out as soon as they are there, so that a check refreshes.
-    let turn = AtomicUsize::new(0);
-    let lives = move |grant: &str| {
-        let every = match grant {
-            "password" => 2,
-            "refresh_token" => 3,
-            _ => return None,
-        };
-        let turn = turn.fetch_add(1, Ordering::Relaxed);
-        turn.is_multiple_of(every).then_some(1)
-    };
-    let relay = Relay::start(TenantSettings::default(), seed, Box::new(lives)).await;
+    let relay = Relay::start(TenantSettings::default(), seed, some_run_out()).await;
     let redis = Redis::start_with(&[]);
     let setup = Setup::on_redis(
         &relay,

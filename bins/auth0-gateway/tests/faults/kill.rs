@@ -4,7 +4,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use dev_tenant::{RefreshTokenSettings, TenantSettings};
@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 
 use crate::gateway::{self, Held, Setup, check, person, refresh, seed, sign_in, sign_out};
 use crate::random::Random;
-use crate::relay::{Exchange, Relay};
+use crate::relay::{Exchange, Relay, some_run_out};
 
 const PEOPLE: usize = 60;
 const WORKERS: usize = 6;
@@ -166,18 +166,7 @@ async fn kill_again_and_again(rounds: usize, leeway: Duration) -> Verdict {
         },
         ..TenantSettings::default()
     };
-    // Some tokens have run out as soon as they are there, so that a check refreshes.
-    let turn = AtomicUsize::new(0);
-    let lives = move |grant: &str| {
-        let every = match grant {
-            "password" => 2,
-            "refresh_token" => 3,
-            _ => return None,
-        };
-        let turn = turn.fetch_add(1, Ordering::Relaxed);
-        turn.is_multiple_of(every).then_some(1)
-    };
-    let relay = Relay::start(settings, seed(PEOPLE), Box::new(lives)).await;
+    let relay = Relay::start(settings, seed(PEOPLE), some_run_out()).await;
     let setup = Setup::new(
         &relay,
         &[
